@@ -2,11 +2,12 @@
 # The front door: `make run` and `make test` install what is missing, build, and do the job.
 MAKEFLAGS += -rR
 OUT    ?= build
-CC     ?= gcc
 ifeq ($(origin CC),default)
 CC     := gcc
 endif
-AR     ?= ar
+ifeq ($(origin AR),default)
+AR     := ar
+endif
 CFLAGS ?= -O2 -g
 STRICT := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
           -Wstrict-prototypes -Wmissing-prototypes -Werror -fvisibility=hidden -fno-common \

@@ -37,7 +37,8 @@ _Noreturn void rex_die(const char *file, int line, const char *what);
 
 bool rex_log_on(rex_log_level level);
 void rex_log_put(rex_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-#define rex_log(level, ...)                                                                  \
+/* The level is tested before the arguments are evaluated. */
+#define rex_say(level, ...)                                                                  \
     ((void)(rex_log_on(level) ? (rex_log_put((level), __VA_ARGS__), 0) : 0))
 
 /* A progress line: moving on a terminal, a plain line now and then otherwise, on stderr, through
@@ -133,7 +134,8 @@ void rex_mem_guard_begin(const char *what);
 void rex_mem_guard_end(void);
 /* Tests: the n-th allocation from now on fails (0: none). Counted over all threads. */
 void rex_mem_fail_at(int64_t n);
-int64_t rex_mem_count(void);
+int64_t rex_mem_count(void); /* allocations asked for since the start */
+int64_t rex_mem_live(void);  /* allocations not yet given back: a test for leaks */
 
 /* ---- randomness (rng.c): Philox 4x32-10; every draw has a name ----------------------------- */
 

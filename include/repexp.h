@@ -92,6 +92,129 @@ REX_API REX_MUST rex_status rex_pool_open(int threads, rex_pool **out, rex_err *
 REX_API int rex_pool_size(const rex_pool *p);
 REX_API void rex_pool_close(rex_pool *p);
 
+/* ---- records: prompts and samples, one JSON object a line ------------------------------- */
+
+/* The members of a sample record in the order in which they are written: X(NAME, name, kind).
+ * A set of fields is a sum of REX_F_NAME bits. Kinds: I an integer, F a number, B a number or
+ * bool, T text (a number or bool counts by its source text), V a list of numbers, J any JSON,
+ * kept as source text. */
+#define REX_FIELDS(X)                                                                        \
+    X(PROMPT_IDS, prompt_ids, V) X(IDS, ids, V) X(TEXT, text, T) X(LOGP, logp, V)            \
+    X(LOGQ, logq, V) X(ENT, ent, V) X(LOGPROB, logprob, F) X(N_TOK, n_tok, I)                \
+    X(FINISH, finish, T) X(VERDICT, verdict, T) X(REASON, reason, T) X(REWARD, reward, B)    \
+    X(BONUS_RAW, bonus_raw, F) X(BONUS, bonus, F) X(ADV, adv, F) X(EXTRACTED, extracted, T)  \
+    X(FEAT, feat, T) X(ENTROPY, entropy, F) X(ROW, row, I) X(RESPONSE, response, T)          \
+    X(ANSWER, answer, J) X(PROBLEM, problem, J) X(SAMPLE, sample, I)
+
+typedef enum {
+#define X(NAME, name, kind) REX_FI_##NAME,
+    REX_FIELDS(X)
+#undef X
+    REX_FIELD_COUNT
+} rex_field;
+#define REX_F(NAME) (1u << REX_FI_##NAME)
+
+typedef enum { REX_BROKEN_REFUSE, REX_BROKEN_DROP, REX_BROKEN_KEEP } rex_broken;
+
+/* `want`: the fields to read; what is not wanted is skipped unparsed. `need`: fields that every row
+ * must have. `map`: "field=their.field,..." with dotted paths into nested objects; NULL for none. */
+typedef struct {
+    size_t size;
+    uint32_t want, need;
+    const char *map;
+    rex_broken broken; /* a null reward: refused, its row dropped and counted, or kept as NaN */
+    bool group_field;  /* `group` names the group before `prompt_id` does, and one must be there */
+    bool streams;      /* ids name random streams: two ids with one 64-bit hash are refused */
+} rex_records_opts;
+
+/* Sample records by column. Rows keep the order of the file; groups (prompts) come in order of
+ * first appearance. Everything handed out is valid until close. */
+typedef struct rex_records rex_records;
+
+REX_API void rex_records_defaults(rex_records_opts *o);
+/* `path` "-" is stdin. Refused, naming the line: what is no JSON object, a field of the wrong kind,
+ * numbers that are not finite, a needed field that is missing, the same (prompt_id, sample) twice.
+ * A missing prompt_id is the number of its line from 0, as decimal text. */
+REX_API REX_MUST rex_status rex_records_open(const char *path, const rex_records_opts *o,
+                                             rex_records **out, rex_err *e);
+REX_API void rex_records_close(rex_records *r);
+REX_API size_t rex_records_rows(const rex_records *r);
+REX_API size_t rex_records_groups(const rex_records *r);
+REX_API size_t rex_records_dropped(const rex_records *r);
+REX_API rex_str rex_records_name(const rex_records *r, size_t group);
+REX_API uint64_t rex_records_hash(const rex_records *r, size_t group); /* rex_hash64 of the name */
+/* The group of that name, or SIZE_MAX. */
+REX_API size_t rex_records_find(const rex_records *r, rex_str name);
+/* The rows of a group, ascending: *n of them. */
+REX_API const uint32_t *rex_records_of(const rex_records *r, size_t group, size_t *n);
+REX_API uint32_t rex_records_group(const rex_records *r, size_t row);
+REX_API int64_t rex_records_line(const rex_records *r, size_t row); /* from 1 */
+/* Columns of wanted fields, one entry per row. Numbers (I, F, B): NaN where absent. For a V field
+ * `num` holds the sum and `len` the length (-1 where absent). For T and J fields equal texts have
+ * equal ids, numbered from 0 in order of first appearance, UINT32_MAX where absent; `str` gives the
+ * text (p NULL where absent). A field of another kind or not wanted gives NULL. */
+REX_API const double *rex_records_num(const rex_records *r, rex_field f);
+REX_API const int64_t *rex_records_len(const rex_records *r, rex_field f);
+REX_API const uint32_t *rex_records_ids(const rex_records *r, rex_field f);
+REX_API rex_str rex_records_str(const rex_records *r, rex_field f, size_t row);
+/* The first row without field `f`, or SIZE_MAX when every row has it. */
+REX_API size_t rex_records_lacks(const rex_records *r, rex_field f);
+/* A row's likelihood l from `logprob` (always a sum) and `n_tok`, or from `logp`: the sum, or the
+ * mean per token. NaN where the row does not say. Those three fields must have been wanted. */
+REX_API double rex_records_loglik(const rex_records *r, size_t row, bool mean);
+
+/* One sample record in full. `has` tells which fields the record has; V fields are borrowed from
+ * the arena of the reader. `line` is the source object: what the record does not write itself is
+ * kept from there. */
+typedef struct {
+    rex_str prompt_id;
+    uint32_t has;
+    int64_t sample, n_tok, row;
+    const int32_t *prompt_ids, *ids;
+    const float *logp, *logq, *ent;
+    size_t n_prompt_ids, n_ids, n_logp, n_logq, n_ent;
+    double logprob, reward, bonus_raw, bonus, adv, entropy; /* reward is NaN for null */
+    rex_str text, finish, verdict, reason, extracted, feat, response;
+    rex_str answer, problem; /* JSON source */
+    rex_str line;
+    int64_t no; /* line number from 1; 0 if not from a file */
+} rex_sample;
+
+typedef struct {
+    rex_str role, content;
+} rex_msg;
+
+/* One prompt record: a plain string in `text`, or a chat of `n_msg` messages, or ids alone. */
+typedef struct {
+    rex_str id;
+    bool chat, has_text;
+    rex_str text;
+    const rex_msg *msg;
+    size_t n_msg;
+    const int32_t *ids;
+    size_t n_ids;
+    rex_str answer, problem; /* JSON source; p NULL where absent */
+    rex_str line;
+    int64_t no;
+} rex_prompt;
+
+/* All prompts of a file into the arena. `question` and `label` are accepted for `prompt` and
+ * `answer`, `messages` for a chat. A record without prompt and prompt_ids is refused, as is an id
+ * that occurs twice and two ids with one hash. */
+REX_API REX_MUST rex_status rex_prompts_read(rex_arena *a, const char *path, const char *map,
+                                             rex_prompt **out, size_t *n, rex_err *e);
+/* All samples of a file, every field, into the arena. */
+REX_API REX_MUST rex_status rex_samples_read(rex_arena *a, const char *path, const char *map,
+                                             rex_sample **out, size_t *n, rex_err *e);
+/* One record from the text of its line; `no` from 1 names it in errors and stands for a missing id. */
+REX_API REX_MUST rex_status rex_prompt_parse(rex_arena *a, rex_str line, int64_t no, const char *map,
+                                             rex_prompt *out, rex_err *e);
+REX_API REX_MUST rex_status rex_sample_parse(rex_arena *a, rex_str line, int64_t no, const char *map,
+                                             rex_sample *out, rex_err *e);
+/* The record as one line, "\n" at its end, in the arena: known fields in the order of the contract,
+ * then whatever `line` has besides (fields named by a map stay under their own names). */
+REX_API REX_MUST rex_status rex_sample_line(rex_arena *a, const rex_sample *s, rex_str *out, rex_err *e);
+
 #ifdef __cplusplus
 }
 #endif

@@ -214,6 +214,54 @@ REX_API REX_MUST rex_status rex_sample_parse(rex_arena *a, rex_str line, int64_t
 /* The record as one line, "\n" at its end, in the arena: known fields in the order of the contract,
  * then whatever `line` has besides (fields named by a map stay under their own names). */
 REX_API REX_MUST rex_status rex_sample_line(rex_arena *a, const rex_sample *s, rex_str *out, rex_err *e);
+/* ---- rows of numbers in files (formats) --------------------------------------------------- */
+
+/* A matrix in a file: `F.npy`, `F.safetensors` that holds one tensor, or `F.safetensors#name`;
+ * two dimensions, f16, bf16, f32 or f64. The file is mapped, not read. What is not finite is
+ * handed on as it lies there. */
+typedef struct rex_rows rex_rows;
+REX_API REX_MUST rex_status rex_rows_open(const char *spec, rex_rows **out, rex_err *e);
+REX_API int64_t rex_rows_count(const rex_rows *r);
+REX_API int64_t rex_rows_dim(const rex_rows *r);
+REX_API const char *rex_rows_type(const rex_rows *r); /* "F32" */
+REX_API const char *rex_rows_spec(const rex_rows *r); /* as given to open */
+/* The rows where they lie, (count, dim), if they are f32 and aligned; else NULL. Valid until
+ * close. */
+REX_API const float *rex_rows_f32(const rex_rows *r);
+/* Rows first .. first+n-1 into out (n, dim); widened exactly (f64 to f32 rounds to nearest). The
+ * range must lie within count. */
+REX_API void rex_rows_get_f32(const rex_rows *r, int64_t first, int64_t n, float *out);
+REX_API void rex_rows_get_f64(const rex_rows *r, int64_t first, int64_t n, double *out);
+REX_API void rex_rows_close(rex_rows *r);
+
+/* Rows written one after the other, their number unknown until the end. They go to PATH.part,
+ * which commit completes, fsyncs and renames to PATH (.npy or .safetensors, by its name). `meta`
+ * is a JSON object that says what the rows are ({} or empty: nothing): written to PATH.json beside
+ * an .npy, into `__metadata__` of a .safetensors. */
+typedef struct rex_rows_out rex_rows_out;
+typedef struct {
+    size_t size;
+    int64_t dim;
+    bool half;      /* f16 instead of f32 */
+    bool resumable; /* close without commit leaves PATH.part for rex_rows_out_open with `resume` */
+    int64_t resume; /* -1: from the start; else go on behind this many rows (more are cut off,
+                     * fewer is an error); a finished PATH is taken up again */
+    rex_str meta;
+} rex_rows_out_opts;
+REX_API void rex_rows_out_defaults(rex_rows_out_opts *o);
+REX_API REX_MUST rex_status rex_rows_out_open(const char *path, const rex_rows_out_opts *o,
+                                              rex_rows_out **out, rex_err *e);
+/* n rows of dim numbers; a failure is sticky and told by flush and commit. */
+REX_API void rex_rows_out_add(rex_rows_out *o, const float *row, int64_t n);
+REX_API int64_t rex_rows_out_count(const rex_rows_out *o);
+/* Everything added so far reaches the system: a later kill cannot lose it. */
+REX_API REX_MUST rex_status rex_rows_out_flush(rex_rows_out *o, rex_err *e);
+REX_API REX_MUST rex_status rex_rows_out_commit(rex_rows_out *o, rex_err *e); /* closes, too */
+REX_API void rex_rows_out_close(rex_rows_out *o);
+
+/* What is in this file or folder, as one JSON object in the arena: arrays, safetensors, GGUF,
+ * pools and other record files, model folders, run folders. */
+REX_API REX_MUST rex_status rex_file_describe(rex_arena *a, const char *path, rex_str *json, rex_err *e);
 
 #ifdef __cplusplus
 }

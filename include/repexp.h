@@ -214,6 +214,7 @@ REX_API REX_MUST rex_status rex_sample_parse(rex_arena *a, rex_str line, int64_t
 /* The record as one line, "\n" at its end, in the arena: known fields in the order of the contract,
  * then whatever `line` has besides (fields named by a map stay under their own names). */
 REX_API REX_MUST rex_status rex_sample_line(rex_arena *a, const rex_sample *s, rex_str *out, rex_err *e);
+
 /* ---- rows of numbers in files (formats) --------------------------------------------------- */
 
 /* A matrix in a file: `F.npy`, `F.safetensors` that holds one tensor, or `F.safetensors#name`;

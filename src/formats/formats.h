@@ -13,7 +13,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are read in place: little-endian");
 
-/* ---- element types (tensor.c, quant.c) ----------------------------------------------------- */
+/* ---- element types (tensor.c, quant.c) ---- */
 
 /* name, elements per block, bytes per block, GGUF number (-1: none), kind: 1 can be widened to
  * f32; 0 is described only. F16 and before are what rex_rows takes. */
@@ -23,13 +23,14 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are read in pla
     X(U64, 1, 8, -1, 0) X(U32, 1, 4, -1, 0) X(U16, 1, 2, -1, 0) X(U8, 1, 1, -1, 0)           \
     X(BOOL, 1, 1, -1, 0) X(F8_E4M3, 1, 1, -1, 0) X(F8_E5M2, 1, 1, -1, 0)                     \
     X(Q4_0, 32, 18, 2, 1) X(Q4_1, 32, 20, 3, 1) X(Q5_0, 32, 22, 6, 1) X(Q5_1, 32, 24, 7, 1)  \
-    X(Q8_0, 32, 34, 8, 1) X(Q8_1, 32, 36, 9, 0)                                              \
+    X(Q8_0, 32, 34, 8, 1)                                                                 \
     X(Q2_K, 256, 84, 10, 0) X(Q3_K, 256, 110, 11, 0) X(Q4_K, 256, 144, 12, 1)                \
     X(Q5_K, 256, 176, 13, 1) X(Q6_K, 256, 210, 14, 1) X(Q8_K, 256, 292, 15, 0)               \
     X(IQ2_XXS, 256, 66, 16, 0) X(IQ2_XS, 256, 74, 17, 0) X(IQ3_XXS, 256, 98, 18, 0)          \
     X(IQ1_S, 256, 50, 19, 0) X(IQ4_NL, 32, 18, 20, 0) X(IQ3_S, 256, 110, 21, 0)              \
     X(IQ2_S, 256, 82, 22, 0) X(IQ4_XS, 256, 136, 23, 0) X(IQ1_M, 256, 56, 29, 0)             \
-    X(TQ1_0, 256, 54, 34, 0) X(TQ2_0, 256, 66, 35, 0) X(MXFP4, 32, 17, 39, 0)
+    X(TQ1_0, 256, 54, 34, 0) X(TQ2_0, 256, 66, 35, 0) X(MXFP4, 32, 17, 39, 0)            \
+    X(NVFP4, 64, 36, 40, 0) X(Q1_0, 128, 18, 41, 0)
 
 typedef enum {
 #define X(name, block, bytes, gguf, wide) REX_T_##name,
@@ -78,7 +79,7 @@ void rex_dtype_widen(rex_dtype t, const uint8_t *src, int64_t n, float *out);
  * block; dst has n / block * bytes. */
 void rex_dtype_pack(rex_dtype t, const float *src, int64_t n, uint8_t *dst);
 
-/* ---- npy (npy.c): NumPy array files, format 1.0, 2.0, 3.0 ----------------------------------- */
+/* ---- npy (npy.c): NumPy array files, format 1.0, 2.0, 3.0 ---- */
 
 typedef struct rex_npy rex_npy;
 /* Refused with a sentence: Fortran order, big-endian, objects, strings, structured types, a size
@@ -92,9 +93,10 @@ enum { REX_NPY_HEAD = 128 };
 void rex_npy_head(uint8_t out[REX_NPY_HEAD], rex_dtype t, int64_t rows, int64_t cols);
 /* The header dictionary of an array, for tests and fuzzing: fills type and dims. `at` is where it
  * lies in the file. */
-REX_MUST rex_status rex_npy_parse(rex_str text, int64_t at, const char *path, rex_tensor *t, rex_err *e);
+REX_MUST rex_status rex_npy_parse(rex_str text, int64_t at, const char *path, rex_tensor *t,
+                                  rex_err *e);
 
-/* ---- safetensors (safetensors.c) ------------------------------------------------------------ */
+/* ---- safetensors (safetensors.c) ---- */
 
 typedef struct rex_st rex_st;
 /* A .safetensors file, a `*.index.json`, or a folder with `model.safetensors` or
@@ -115,14 +117,15 @@ void rex_st_close(rex_st *s);
 /* A writer: tensors (name, type, ndim, dim; the rest ignored) are declared at once, their bytes
  * then follow in that order, in pieces of any size. `meta`: n_meta pairs key, value. */
 typedef struct rex_st_out rex_st_out;
-REX_MUST rex_status rex_st_out_open(const char *path, const rex_tensor *t, size_t n, const rex_str *meta,
-                                    size_t n_meta, rex_st_out **out, rex_err *e);
+REX_MUST rex_status rex_st_out_open(const char *path, const rex_tensor *t, size_t n,
+                                    const rex_str *meta, size_t n_meta, rex_st_out **out,
+                                    rex_err *e);
 void rex_st_out_add(rex_st_out *o, const void *p, size_t n);
 /* REX_EBUG if the bytes given are not those declared. Written aside, fsynced, renamed. Closes. */
 REX_MUST rex_status rex_st_out_commit(rex_st_out *o, rex_err *e);
 void rex_st_out_close(rex_st_out *o);
 
-/* ---- GGUF v2 and v3 (gguf.c, gguf_out.c) ------------------------------------------------------ */
+/* ---- GGUF v2 and v3 (gguf.c, gguf_out.c) ---- */
 
 #define REX_GGUF_KINDS(X)                                                                    \
     X(U8, 1) X(I8, 1) X(U16, 2) X(I16, 2) X(U32, 4) X(I32, 4) X(F32, 4) X(BOOL, 1) X(STR, 0) \
@@ -173,7 +176,7 @@ void rex_gguf_close(rex_gguf *g);
  * a wrong order of calls is REX_EBUG at commit. */
 typedef struct rex_gguf_out rex_gguf_out;
 REX_MUST rex_status rex_gguf_out_open(const char *path, rex_gguf_out **out, rex_err *e);
-void rex_gguf_out_i64(rex_gguf_out *o, const char *key, rex_gguf_kind kind, int64_t v); /* int kinds */
+void rex_gguf_out_i64(rex_gguf_out *o, const char *key, rex_gguf_kind int_kind, int64_t v);
 void rex_gguf_out_f32(rex_gguf_out *o, const char *key, float v);
 void rex_gguf_out_bool(rex_gguf_out *o, const char *key, bool v);
 void rex_gguf_out_str(rex_gguf_out *o, const char *key, rex_str v);

@@ -264,6 +264,105 @@ REX_API void rex_rows_out_close(rex_rows_out *o);
  * pools and other record files, model folders, run folders. */
 REX_API REX_MUST rex_status rex_file_describe(rex_arena *a, const char *path, rex_str *json, rex_err *e);
 
+/* ---- tokenizer: text to token ids and back ------------------------------------------------ */
+
+/* A tokenizer is read-only after open; any number of threads may use it. Text is bytes: what is
+ * not UTF-8 goes through unchanged wherever the vocabulary has bytes. */
+typedef struct rex_tok rex_tok;
+typedef struct rex_chat rex_chat;
+
+typedef struct {
+    int32_t *v;
+    size_t n;
+} rex_ids;
+
+/* Ids of -1: the files name none. `stop` holds every id that ends a generation: eos, the end of a
+ * turn of the model's own chat layout, all eos_token_id of config.json and generation_config.json;
+ * ascending, each once. */
+typedef struct {
+    int32_t bos, eos, pad, unk, end_of_turn;
+    const int32_t *stop;
+    size_t n_stop;
+} rex_tok_marks;
+
+#define REX_TOK_BOS 1u     /* encode: what the tokenizer's own files put before (and behind) a text */
+#define REX_TOK_SPECIAL 2u /* encode: control text becomes control tokens; decode: shows them */
+
+/* A Hugging Face folder (tokenizer.json, with tokenizer_config.json, generation_config.json,
+ * config.json and chat_template.jinja where they are), a bare tokenizer.json, or a GGUF. A part
+ * of a tokenizer.json that is not implemented is REX_EUNSUP naming it. */
+REX_API REX_MUST rex_status rex_tok_open(const char *path, rex_tok **out, rex_err *e);
+REX_API void rex_tok_close(rex_tok *t);
+REX_API int64_t rex_tok_size(const rex_tok *t); /* ids are 0 .. size-1 */
+REX_API const rex_tok_marks *rex_tok_special(const rex_tok *t); /* valid until close */
+REX_API const char *rex_tok_summary(const rex_tok *t); /* "byte-level BPE, 49152 tokens, ..." */
+/* The token as the vocabulary spells it, and whether it is a control token; valid until close.
+ * REX_EARG for an id out of range. */
+REX_API REX_MUST rex_status rex_tok_piece(const rex_tok *t, int32_t id, rex_str *out, bool *control,
+                                          rex_err *e);
+/* The id of a token as the vocabulary spells it, or -1. */
+REX_API int32_t rex_tok_find(const rex_tok *t, rex_str piece);
+
+/* Ids of a text, in the arena; `flags` is a sum of REX_TOK_*. `lost` (may be NULL): bytes that the
+ * vocabulary cannot say and the reference drops, too (SmolLM2 has no U+0004): 0 for most. */
+REX_API REX_MUST rex_status rex_tok_encode(const rex_tok *t, rex_str text, uint32_t flags,
+                                           rex_arena *a, rex_ids *out, size_t *lost, rex_err *e);
+/* Text of ids, in the arena. Without REX_TOK_SPECIAL control tokens are left out. An id out of
+ * range is REX_EARG naming it and its place. */
+REX_API REX_MUST rex_status rex_tok_decode(const rex_tok *t, const int32_t *id, size_t n,
+                                           uint32_t flags, rex_arena *a, rex_str *out, rex_err *e);
+
+/* Text of ids as they come: the pieces joined are the text of rex_tok_decode. A character whose
+ * bytes are not all there yet is held back; `last` (id is not looked at) gives what is left, byte
+ * for byte. Caller-owned; begin with rex_tok_stream_init. `out` is valid until the next call. */
+typedef struct {
+    const rex_tok *tok;
+    uint32_t flags;
+    int held;
+    bool begun;
+    char hold[8];
+} rex_tok_stream;
+REX_API void rex_tok_stream_init(rex_tok_stream *s, const rex_tok *t, uint32_t flags);
+REX_API REX_MUST rex_status rex_tok_stream_put(rex_tok_stream *s, int32_t id, bool last,
+                                               rex_arena *a, rex_str *out, rex_err *e);
+
+/* A new byte-level or character-level tokenizer as the text of a tokenizer.json that the reference
+ * loads, too. `special` are control tokens, ids 0 .. n_special-1; then come the characters (every
+ * byte, or the distinct characters of `texts` by code point), then merges until `size` ids are
+ * reached or no pair occurs twice. The most frequent pair is merged, equal counts by smaller ids;
+ * so the same texts give the same bytes. `chars`: character level without merges beyond those. */
+typedef struct {
+    size_t size;          /* of this struct */
+    int64_t vocab;        /* wanted number of ids */
+    bool chars;           /* characters, not bytes */
+    const char *bos, *eos, *pad; /* names among `special`, or NULL; bos is put before texts */
+    const char *const *special;
+    size_t n_special;
+} rex_tok_build_opts;
+REX_API void rex_tok_build_defaults(rex_tok_build_opts *o);
+REX_API REX_MUST rex_status rex_tok_build(const rex_str *texts, size_t n, const rex_tok_build_opts *o,
+                                          rex_arena *a, rex_str *json, rex_err *e);
+
+/* Chat layouts: a closed set. rex_chat_find: by name ("chatml"); rex_chat_of: the one that the
+ * model's own chat template names without doubt, with the template's own default system prompt.
+ * Neither guesses: an unknown name (REX_EARG) or template (REX_EUNSUP) is an error with the list of
+ * known ones. A layout of a tokenizer is valid until the tokenizer closes. */
+REX_API size_t rex_chat_count(void);
+REX_API const rex_chat *rex_chat_at(size_t i);
+REX_API const char *rex_chat_name(const rex_chat *c);
+REX_API REX_MUST rex_status rex_chat_find(const char *name, const rex_chat **out, rex_err *e);
+REX_API REX_MUST rex_status rex_chat_of(const rex_tok *t, const rex_chat **out, rex_err *e);
+/* The text that the reference template gives, with the opening of an answer if `open`. A role that
+ * the layout does not have, or not in this place, is REX_EFORMAT naming role and message. */
+REX_API REX_MUST rex_status rex_chat_render(const rex_chat *c, const rex_msg *msg, size_t n, bool open,
+                                            rex_arena *a, rex_str *out, rex_err *e);
+/* The same as ids. The layout's control tokens are recognised, those that stand in a message's
+ * content only with REX_TOK_SPECIAL; no further BOS is put. `shown` (may be NULL) gets the text. A
+ * control token of the layout that the vocabulary lacks is REX_EFORMAT naming it. */
+REX_API REX_MUST rex_status rex_chat_encode(const rex_tok *t, const rex_chat *c, const rex_msg *msg,
+                                            size_t n, bool open, uint32_t flags, rex_arena *a,
+                                            rex_ids *out, rex_str *shown, rex_err *e);
+
 #ifdef __cplusplus
 }
 #endif

@@ -215,6 +215,171 @@ REX_API REX_MUST rex_status rex_sample_parse(rex_arena *a, rex_str line, int64_t
  * then whatever `line` has besides (fields named by a map stay under their own names). */
 REX_API REX_MUST rex_status rex_sample_line(rex_arena *a, const rex_sample *s, rex_str *out, rex_err *e);
 
+/* ---- metrics: pass@k and its relatives, with intervals ------------------------------------ */
+
+/* Samples with rewards, prompt after prompt: those of prompt g are first[g] .. first[g+1] - 1, in
+ * the order in which they were drawn. Arrays that are not needed may be NULL. */
+typedef struct {
+    size_t n_groups;
+    const size_t *first;    /* n_groups + 1 */
+    const rex_str *name;    /* per prompt: its id, for errors */
+    const uint64_t *stream; /* per prompt: names its random draws; NULL: its index */
+    const double *reward;   /* per sample */
+    const uint32_t *answer; /* per sample: equal answers have equal numbers; UINT32_MAX: no vote */
+    const double *bonus, *logp_mean, *entropy; /* per sample: for advantages */
+    const uint32_t *row;    /* per sample: its row in the records it came from */
+} rex_scored;
+
+/* The records grouped; `answer` from `extracted`, `logp_mean` from rex_records_loglik, `entropy`
+ * from `entropy` or the mean of `ent`: whichever were wanted. `path` names the file in errors.
+ * `binary` refuses rewards other than 0 and 1, naming the line. */
+REX_API REX_MUST rex_status rex_records_scored(const rex_records *r, const char *path, bool binary,
+                                               rex_arena *a, rex_scored *out, rex_err *e);
+
+/* n samples of which c are right, 1 <= k <= n: at least one of k is right; all of k are right. */
+REX_API REX_MUST rex_status rex_pass_at_k(int64_t n, int64_t c, int64_t k, double *out, rex_err *e);
+REX_API REX_MUST rex_status rex_pow_at_k(int64_t n, int64_t c, int64_t k, double *out, rex_err *e);
+/* The expected largest of k of the n rewards (any finite numbers). */
+REX_API REX_MUST rex_status rex_best_at_k(const double *reward, size_t n, int64_t k, double *out,
+                                          rex_err *e);
+/* The expected reward of the majority answer among k of the n samples, for each k of a list. Ties go
+ * to the answer whose first sample in the subset came first, and the reward is that sample's; a
+ * subset without a vote counts 0. Exact where `exact[j]` comes back true (may be NULL), otherwise
+ * the mean of 10,000 subsets named by (seed, stream). */
+REX_API REX_MUST rex_status rex_maj_at_k(const uint32_t *answer, const double *reward, size_t n,
+                                         const int64_t *k, size_t n_k, uint64_t seed,
+                                         uint64_t stream, double *out, bool *exact, rex_err *e);
+/* Draws without replacement until the first right one, (n+1)/(c+1), and their standard deviation;
+ * with c = 0: n + 1 and 0. */
+REX_API REX_MUST rex_status rex_samples_to_correct(int64_t n, int64_t c, double *mean, double *std,
+                                                   rex_err *e);
+/* The 1-based place of the first sample with reward above 0 in an order of `n` samples (NULL: as
+ * they are); 0 if there is none. Pass@k of a selection is the mean of [1 <= place <= k]. */
+REX_API size_t rex_first_correct(const double *reward, const uint32_t *order, size_t n);
+/* k_base / k of the smallest k at which the curve `method` reaches the value that `base` has at
+ * k_base, linear in log2 k between the points; both curves are given at the ascending `k`. 0 if the
+ * method never gets there. */
+REX_API REX_MUST rex_status rex_horizontal_gap(const double *k, const double *base,
+                                               const double *method, size_t n, double k_base,
+                                               double *out, rex_err *e);
+/* Prompts ranked by `hard` (samples-to-correct under a reference, ascending, ties by index) and cut
+ * into `bins` of equal share; bin[i] from 0. */
+REX_API REX_MUST rex_status rex_difficulty_bins(const double *hard, size_t n, int bins, int *bin,
+                                                rex_err *e);
+
+/* A value with its 95 % interval, its analytic standard error and, for differences, the two-sided
+ * p-value of zero (otherwise 1). */
+typedef struct {
+    double value, low, high, se, p;
+} rex_interval;
+
+typedef struct {
+    size_t size;
+    uint64_t seed;
+    int64_t draws; /* bootstrap replicates */
+    bool analytic; /* normal theory instead */
+    double lo, hi; /* the range that the value can have; -+INFINITY for none */
+} rex_boot_opts;
+REX_API void rex_boot_defaults(rex_boot_opts *o);
+/* The mean over prompts of one value each, or of differences for a paired comparison. */
+REX_API REX_MUST rex_status rex_mean_interval(rex_pool *p, const double *v, size_t n,
+                                              const rex_boot_opts *o, rex_interval *out, rex_err *e);
+/* mean(num) / mean(den) over the same prompts; p is that of a ratio of 1. */
+REX_API REX_MUST rex_status rex_ratio_interval(rex_pool *p, const double *num, const double *den,
+                                               size_t n, const rex_boot_opts *o, rex_interval *out,
+                                               rex_err *e);
+
+typedef struct {
+    size_t size;
+    const int64_t *k; /* n_k of them, distinct */
+    size_t n_k;
+    bool graded; /* any reward: best and avg instead of pass, pow, cov and samples-to-correct */
+    uint64_t seed;
+    int64_t draws;
+    bool analytic;
+} rex_passk_opts;
+
+/* What was asked for, one interval per k; what does not apply is NULL. */
+typedef struct {
+    size_t n_prompts, n_samples, n_dropped, n_k;
+    const int64_t *k;
+    const rex_interval *pass, *pow, *cov, *maj, *best, *avg;
+    bool maj_exact, solvable;
+    rex_interval s2c_all, s2c_solvable; /* the second one if `solvable` */
+    bool graded, diff;
+} rex_passk;
+
+REX_API void rex_passk_defaults(rex_passk_opts *o);
+/* Everything over one file. A k above the samples of a prompt is refused, naming the prompt. */
+REX_API REX_MUST rex_status rex_passk_run(rex_arena *a, rex_pool *p, const rex_scored *s,
+                                          const rex_passk_opts *o, rex_passk *out, rex_err *e);
+/* `s` minus `vs`, paired over the prompts whose names both have. */
+REX_API REX_MUST rex_status rex_passk_vs(rex_arena *a, rex_pool *p, const rex_scored *s,
+                                         const rex_scored *vs, const rex_passk_opts *o,
+                                         rex_passk *out, rex_err *e);
+/* The object of `repexp passk` (with "vs" if that is not NULL) as JSON text in the arena. */
+REX_API REX_MUST rex_status rex_passk_json(rex_arena *a, const rex_passk *p, const rex_passk *vs,
+                                           rex_str *out, rex_err *e);
+
+/* ---- advantages --------------------------------------------------------------------------- */
+
+/* X(ID, "name", needs k, "formula"): every estimator of the trainer and of `repexp advantage`. */
+#define REX_ADVANTAGES(X)                                                                    \
+    X(GRPO, "grpo", 0, "(r - mean) / (std + 1e-6)")                                          \
+    X(DR_GRPO, "dr-grpo", 0, "r - mean")                                                     \
+    X(RLOO, "rloo", 0, "n/(n-1) * (r - mean)")                                               \
+    X(REINFORCE, "reinforce++", 0, "(r - mean) / (std + 1e-8) over everything")              \
+    X(REINFORCE_BASE, "reinforce++-baseline", 0, "r - group mean, / (std of all + 1e-8)")    \
+    X(PASSK, "passk", 1, "analytic Pass@k training")                                         \
+    X(PASSK_FULL, "passk-full", 1, "Pass@k training on groups of k in order")                \
+    X(PASSK_BOOT, "passk-bootstrap", 1, "Pass@k training on n drawn groups, summed")         \
+    X(PASSK_GENERAL, "passk-general", 1, "analytic Pass@k training on any reward")           \
+    X(EXCEED, "exceed", 1, "passk * 4 / (10 ln(c + 1/2))")                                   \
+    X(COMBINED, "combined", 1, "c/n * passk + (1 - c/n) * pass@1")                           \
+    X(ADAPTIVE, "adaptive", 1, "pass@1 where the entropy is high, passk elsewhere")          \
+    X(PKPO, "pkpo", 1, "s_loo1: the gain of the maximum over the runner-up")                 \
+    X(PKPO_S, "pkpo-s", 1, "s: the maxima of the k-subsets that hold i")                     \
+    X(PKPO_LOO, "pkpo-loo", 1, "s_loo: s less the maxima without i")                         \
+    X(BEST_SECOND, "best-minus-second", 0, "best minus second for the best, 0 for others")   \
+    X(UNLIKELINESS, "unlikeliness", 0, "reward shaped by the rank of its likelihood, grpo")  \
+    X(NSR, "nsr", 0, "-1 wrong, 0 right")                                                    \
+    X(W_REINFORCE, "w-reinforce", 0, "-1 wrong, 0.1 right")
+
+typedef enum {
+#define X(ID, name, k, text) REX_ADV_##ID,
+    REX_ADVANTAGES(X)
+#undef X
+    REX_ADV_COUNT
+} rex_adv_kind;
+
+typedef enum { REX_STD_DEFAULT, REX_STD_SAMPLE, REX_STD_POPULATION, REX_STD_NONE } rex_adv_std;
+
+typedef struct {
+    size_t size;
+    rex_adv_kind kind;
+    int64_t k;           /* 0: none given */
+    rex_adv_std std;     /* for grpo, unlikeliness (sample) and best-minus-second (none) */
+    double alpha, beta;  /* reward = alpha * reward + beta * gated bonus */
+    bool gate_incorrect, gate_none, gate_some, gate_all;
+    bool bonus_late;     /* beta * gated bonus goes on top of the finished advantage instead */
+    bool paper_form;     /* unlikeliness: the factor as printed, not as published in code */
+    double rank_weight;  /* unlikeliness: 0.25 */
+    bool group_mean;     /* passk-bootstrap: divide by the n k / n groups a sample is in on average */
+    uint64_t seed;       /* passk-bootstrap */
+} rex_adv_opts;
+REX_API void rex_adv_defaults(rex_adv_opts *o);
+REX_API const char *rex_adv_name(rex_adv_kind kind);
+/* REX_EARG with the nearest name if there is none of that name. */
+REX_API REX_MUST rex_status rex_adv_find(const char *name, rex_adv_kind *out, rex_err *e);
+/* What the kind reads besides rewards: REX_F bits of LOGPROB or ENTROPY, for a check beforehand. */
+REX_API uint32_t rex_adv_reads(rex_adv_kind kind);
+/* True for kinds that are defined on right and wrong alone. */
+REX_API bool rex_adv_binary(rex_adv_kind kind);
+/* One advantage per sample. REX_EARG where no data could make it right, REX_EFORMAT naming the
+ * prompt where the data is not what the kind needs. */
+REX_API REX_MUST rex_status rex_advantage_run(const rex_scored *s, const rex_adv_opts *o,
+                                              double *adv, rex_err *e);
+
 /* ---- rows of numbers in files (formats) --------------------------------------------------- */
 
 /* A matrix in a file: `F.npy`, `F.safetensors` that holds one tensor, or `F.safetensors#name`;

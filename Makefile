@@ -15,7 +15,7 @@ STRICT := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Wpedantic -Wshadow -
 SRC  := $(filter-out %/cpu_vec.c,$(wildcard src/*/*.c))
 OBJ  := $(SRC:src/%.c=$(OUT)/%.o)
 CLI  := $(patsubst cli/%.c,$(OUT)/cli/%.o,$(wildcard cli/*.c))
-LIBS := -lyaml -lm -pthread
+LIBS := -lyaml -lflint-arb -lflint -lgmp -lm -pthread
 
 all: $(OUT)/repexp
 

@@ -528,6 +528,20 @@ REX_API REX_MUST rex_status rex_chat_encode(const rex_tok *t, const rex_chat *c,
                                             size_t n, bool open, uint32_t flags, rex_arena *a,
                                             rex_ids *out, rex_str *shown, rex_err *e);
 
+/* ---- tasks ------------------------------------------------------------------------------ */
+
+/* What a verifier says of a response. `broken` is the verifier's own failure: its reward is null,
+ * and a reward of zero never stands for it. */
+#define REX_VERDICTS(X)                                                                      \
+    X(correct) X(wrong) X(unparsed) X(ambiguous) X(timeout) X(crash) X(blocked) X(broken)
+
+typedef enum {
+#define X(name) REX_VERDICT_##name,
+    REX_VERDICTS(X)
+#undef X
+    REX_VERDICT_COUNT
+} rex_verdict;
+
 #ifdef __cplusplus
 }
 #endif

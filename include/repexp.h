@@ -542,6 +542,153 @@ typedef enum {
     REX_VERDICT_COUNT
 } rex_verdict;
 
+/* ---- exploration of pools (explore) ------------------------------------------------------ */
+
+/* Rows of numbers that someone else owns: row-major, packed, of any alignment. */
+typedef enum { REX_ELEM_F32, REX_ELEM_F64, REX_ELEM_F16, REX_ELEM_BF16, REX_ELEM_COUNT } rex_elem;
+typedef struct {
+    const void *p; /* (rows, cols) */
+    int64_t rows, cols;
+    rex_elem type;
+} rex_matrix;
+
+/* The element type named "F32", "F64", "F16" or "BF16"; REX_ELEM_COUNT for any other name. */
+REX_API rex_elem rex_elem_find(const char *name);
+/* The first number of `m` that is not finite, by row and column; false if all are finite. */
+REX_API bool rex_matrix_nonfinite(const rex_matrix *m, int64_t first_row, int64_t *row,
+                                  int64_t *col);
+
+/* Random projection of rows to fewer dimensions. `sparse`: entries +v, -v, 0 with density
+ * 1/sqrt(dim_in), v = dim_in^(1/4)/sqrt(dim_out); `gauss`: normal with variance 1/dim_out. Every
+ * entry is a draw named by (seed, row, column) of the matrix. */
+typedef enum { REX_PROJECT_SPARSE, REX_PROJECT_GAUSS } rex_project_kind;
+typedef struct rex_project rex_project;
+REX_API REX_MUST rex_status rex_project_open(rex_project_kind kind, uint64_t seed, int64_t dim_in,
+                                             int64_t dim_out, rex_project **out, rex_err *e);
+/* out (rows, dim_out). Rows are brought to f32; sums run in f32 for `sparse`, in double for `gauss`. */
+REX_API REX_MUST rex_status rex_project_apply(const rex_project *p, const rex_matrix *in,
+                                              rex_pool *workers, float *out, rex_err *e);
+/* Of the matrix: same digest, same matrix. */
+REX_API uint64_t rex_project_digest(const rex_project *p);
+REX_API void rex_project_close(rex_project *p);
+
+/* The regularised covariance lambda I + sum h h' of a set of rows and what it says of others. Rows
+ * come and go one by one; after every `refresh` changes (0: dim of them) the inverse is made afresh
+ * from the sum, so that rounding does not pile up. */
+typedef struct rex_ellipse rex_ellipse;
+REX_API REX_MUST rex_status rex_ellipse_open(int64_t dim, double lambda, int64_t refresh,
+                                             rex_ellipse **out, rex_err *e);
+/* h'(lambda I + sum)^-1 h, not negative. h: dim numbers. */
+REX_API double rex_ellipse_bonus(rex_ellipse *x, const double *h);
+/* Remove takes back a row that was added; one that cannot have been is REX_EARG. */
+REX_API REX_MUST rex_status rex_ellipse_add(rex_ellipse *x, const double *h, rex_err *e);
+REX_API REX_MUST rex_status rex_ellipse_remove(rex_ellipse *x, const double *h, rex_err *e);
+REX_API double rex_ellipse_logdet(const rex_ellipse *x); /* of lambda I + sum */
+REX_API int64_t rex_ellipse_count(const rex_ellipse *x); /* rows in it */
+REX_API void rex_ellipse_close(rex_ellipse *x);
+
+/* Bonuses of the rows of one group. */
+typedef enum { REX_BONUS_LEVERAGE, REX_BONUS_LOO, REX_BONUS_CONDITIONAL } rex_bonus_kind;
+typedef enum { REX_NORMALIZE_NONE, REX_NORMALIZE_RND, REX_NORMALIZE_ZSCORE } rex_normalize;
+typedef enum { REX_FORM_AUTO, REX_FORM_PRIMAL, REX_FORM_DUAL } rex_form;
+typedef struct {
+    size_t size;
+    rex_bonus_kind kind;
+    rex_form form;       /* AUTO: dual when rows < dim; makes a difference of rounding only */
+    bool center, unit;   /* subtract the group's mean; then scale to norm 1 */
+    bool lambda_rel;     /* lambda times the mean squared norm of the group's rows before `unit` */
+    double lambda;
+    rex_normalize normalize;
+} rex_bonus_opts;
+/* About the bonuses before normalisation: sum, extremes, sample deviation; the ridge that was used;
+ * exp of the entropy of the normalised eigenvalues; sum / (n - 1) (NaN for one row). */
+typedef struct {
+    double lambda, sum, rank, min, mean, max, std, saturation;
+} rex_bonus_stat;
+REX_API void rex_bonus_defaults(rex_bonus_opts *o); /* leverage, center, lambda 0.01 */
+/* `row`: the n rows of the group in `m` (NULL: rows 0 .. n-1); bonus: n numbers out. Rows that are
+ * not finite are refused by row and column of `m`. */
+REX_API REX_MUST rex_status rex_bonus_rows(const rex_matrix *m, const int64_t *row, int64_t n,
+                                           const rex_bonus_opts *o, double *bonus,
+                                           rex_bonus_stat *stat, rex_err *e);
+
+/* The rules of selection: X(NAME, name, center, unit, lambda, proj_dim, first, outcome, likelihood)
+ * with the defaults of each. Defaults that a rule has no use for are those of the others. */
+#define REX_SELECTS(X)                                                                       \
+    X(ELLIPTICAL, elliptical, true, false, 1.0, 512, RANDOM, NONE, MEAN)                     \
+    X(QUALITY, quality, true, true, 0.01, 0, BEST, AUTO, MEAN)                               \
+    X(VOTES, votes, true, true, 1.0, 0, BEST, AUTO, MEAN)                                    \
+    X(LIKELIHOOD, likelihood, true, true, 1.0, 0, BEST, NONE, SUM)                           \
+    X(FARTHEST, farthest, true, true, 1.0, 0, NORM, NONE, MEAN)                              \
+    X(DPP, dpp, true, true, 1.0, 0, BEST, NONE, MEAN)                                        \
+    X(RANDOM, random, true, true, 1.0, 0, BEST, NONE, MEAN)
+typedef enum {
+#define X(NAME, name, center, unit, lambda, proj_dim, first, outcome, likelihood) REX_SELECT_##NAME,
+    REX_SELECTS(X)
+#undef X
+    REX_SELECT_COUNT
+} rex_rule;
+typedef enum { REX_FIRST_RANDOM, REX_FIRST_NORM, REX_FIRST_BEST, REX_FIRST_INDEX } rex_first;
+typedef enum {
+    REX_OUTCOME_NONE,
+    REX_OUTCOME_TEXT,
+    REX_OUTCOME_ANSWER,
+    REX_OUTCOME_AUTO
+} rex_outcome;
+typedef enum { REX_LOGLIK_MEAN, REX_LOGLIK_SUM } rex_loglik;
+
+typedef struct {
+    size_t size;
+    rex_rule rule;
+    bool center, unit, lambda_rel; /* as in rex_bonus_opts */
+    double lambda;
+    int64_t proj_dim;      /* what the caller should project to; rows are taken as given */
+    rex_first first;
+    int64_t first_index;   /* for REX_FIRST_INDEX */
+    rex_outcome outcome;   /* what the caller should label outcomes by; labels are taken as given */
+    rex_loglik likelihood; /* which l the caller should give */
+    double sharpness, alpha;
+    uint64_t seed;
+} rex_select_opts;
+/* The defaults of a rule. */
+REX_API void rex_select_defaults(rex_rule rule, rex_select_opts *o);
+REX_API const char *rex_select_name(rex_rule rule);
+/* Does the rule look at features at all, and does it weigh l (so that every row must have one)? */
+REX_API bool rex_select_uses_rows(const rex_select_opts *o);
+REX_API bool rex_select_uses_l(const rex_select_opts *o);
+
+/* More rows of one pool (one group); everything is borrowed until the selection is closed. */
+typedef struct {
+    size_t size;
+    rex_matrix m;           /* p NULL where the rule uses no rows */
+    const int64_t *row;     /* n rows of m; NULL: rows 0 .. n-1 */
+    int64_t n;
+    const double *l;        /* n log-likelihoods, or NULL */
+    const int64_t *outcome; /* n labels, equal for equal outcomes; NULL: each row its own */
+} rex_select_rows;
+
+/* A pool being ordered. Rows are numbered from 0 in the order in which they were added. */
+typedef struct rex_select rex_select;
+/* `id` names the draws of this pool (a hash of its group's name). `workers` may be NULL. */
+REX_API REX_MUST rex_status rex_select_open(const rex_select_opts *o, uint64_t id,
+                                            rex_pool *workers, rex_select **out, rex_err *e);
+/* Rows may come at any time; the mean and a relative ridge are then those of all rows so far, and
+ * whatever was picked before counts as verified. */
+REX_API REX_MUST rex_status rex_select_add(rex_select *s, const rex_select_rows *rows, rex_err *e);
+/* These rows are verified already: they enter the covariance (or the set of picks) and are never
+ * picked, nor is a representative of their outcome as one. Before the first pick. */
+REX_API REX_MUST rex_status rex_select_start(rex_select *s, const int64_t *row, int64_t n,
+                                             rex_err *e);
+/* The next k places of the order: index and score of each (either may be NULL). The score is the
+ * bonus for `elliptical` and `quality`, the distance for `farthest`, the logarithm of the gain for
+ * `dpp` (-infinity: none), of the mass for `votes`, l for `likelihood`, 0 for `random`; under the
+ * last three also where rows follow their representatives. k > rex_select_left is REX_EARG. */
+REX_API REX_MUST rex_status rex_select_next(rex_select *s, int64_t k, int64_t *index, double *score,
+                                            rex_err *e);
+REX_API int64_t rex_select_left(const rex_select *s);
+REX_API double rex_select_lambda(const rex_select *s); /* the ridge in use, after the first pick */
+REX_API void rex_select_close(rex_select *s);
+
 #ifdef __cplusplus
 }
 #endif

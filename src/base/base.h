@@ -179,7 +179,7 @@ double rex_cos(double x);
 double rex_tanh(double x);
 double rex_lgamma(double x); /* x > 0 */
 
-/* Sets round-to-nearest with denormals kept; returns what was there, for rex_fp_leave. */
+/* The rest of this section is in bits.c. Sets round-to-nearest with denormals kept; returns what was there, for rex_fp_leave. */
 uint64_t rex_fp_enter(void);
 void rex_fp_leave(uint64_t was);
 
@@ -188,6 +188,14 @@ float rex_f16_f32(uint16_t h);
 uint16_t rex_f32_f16(float f);
 float rex_bf16_f32(uint16_t h);
 uint16_t rex_f32_bf16(float f);
+
+/* Decimal text to a number, correctly rounded, whatever the locale; false when the whole text is
+ * not one finite number. */
+bool rex_num_parse(rex_str s, double *out);
+/* The shortest text that reads back equal, NUL behind it; returns its length. `v` is finite. */
+#define REX_NUM_MAX 32
+size_t rex_num_print(char out[REX_NUM_MAX], double v);
+size_t rex_num_print_f32(char out[REX_NUM_MAX], float v);
 
 /* ---- workers (pool.c) ---------------------------------------------------------------------- */
 
@@ -234,8 +242,6 @@ REX_MUST rex_status rex_jraw_f64(rex_str raw, double *out, rex_err *e);
 REX_MUST rex_status rex_jraw_i64(rex_str raw, int64_t *out, rex_err *e);
 /* Decoded string; borrowed from `raw` when it has no escapes, else copied into the arena. */
 REX_MUST rex_status rex_jraw_str(rex_arena *a, rex_str raw, rex_str *out, rex_err *e);
-/* Source text to a number, correctly rounded, whatever the locale. */
-bool rex_num_parse(rex_str s, double *out);
 
 /* Lines of a file (mapped) or of stdin ("-"). The line ends are taken off; an empty last line is
  * none. `no` counts from 1. Done: REX_OK with *more false. */

@@ -278,7 +278,8 @@ void rex_jw_raw(rex_jw *w, rex_str json); /* a finished value */
  * KIND is BOOL I64 F64 STR ENUM LIST. Names are snake_case; on the command line and in help they
  * are kebab-case; recipes take both. A BOOL takes --name and --no-name. An ENUM is held as the
  * index of its choice. A LIST is text, split by whoever reads it. Defaults are text, read by the
- * same parser; a default of "" leaves 0 / NULL and means "not set" (see rex_opt_given).
+ * same parser; a default of "" leaves 0 / NULL and means "not set" (see rex_opt_given). Numbers
+ * are held to lo .. hi, both included; lo == hi means no bounds. At most 128 options a list.
  * A one-letter alias is written "k=" before the help text: "k=how many to pick". */
 typedef enum { REX_OPT_BOOL, REX_OPT_I64, REX_OPT_F64, REX_OPT_STR, REX_OPT_ENUM, REX_OPT_LIST } rex_opt_kind;
 #define REX_OPT_T_BOOL bool
@@ -318,17 +319,23 @@ void rex_opt_defaults(const rex_opt *list, size_t n, void *opts, size_t bytes);
  * are checked; an unknown name is REX_EARG with the nearest name. `value` NULL: a bare BOOL. */
 REX_MUST rex_status rex_opt_set(const rex_opt *list, size_t n, void *opts, const char *name,
                                 const char *value, rex_err *e);
-/* Long options --name value, --name=value, --no-name, one-letter aliases; others are positional
- * and are moved to the front of argv, their count in *n_pos. "--" ends the options. */
-REX_MUST rex_status rex_opt_args(const rex_opt *list, size_t n, void *opts, int argc, char **argv,
-                                 int *n_pos, rex_err *e);
+/* Long options --name value, --name=value, --no-name, one-letter aliases (-k 4, -k4); others are
+ * positional and are moved to the front of argv, their count in *n_pos. "--" ends the options. A
+ * LIST given twice is joined by a comma, in the arena. `argv` is without the program's name. */
+REX_MUST rex_status rex_opt_args(rex_arena *a, const rex_opt *list, size_t n, void *opts, int argc,
+                                 char **argv, int *n_pos, rex_err *e);
 /* A flat YAML file: `key: value` lines, lists become comma-joined text. Unknown keys are refused. */
 REX_MUST rex_status rex_opt_yaml(rex_arena *a, const rex_opt *list, size_t n, void *opts,
                                  const char *path, rex_err *e);
+/* The same from text; `what` names it in errors. */
+REX_MUST rex_status rex_opt_yaml_text(rex_arena *a, const rex_opt *list, size_t n, void *opts,
+                                      rex_str text, const char *what, rex_err *e);
+/* Whether the option was set by rex_opt_set, rex_opt_args or rex_opt_yaml; `name` is in the list. */
 bool rex_opt_given(const rex_opt *list, size_t n, const void *opts, const char *name);
 void rex_opt_json(const rex_opt *list, size_t n, const void *opts, rex_jw *w); /* an object */
 void rex_opt_help(const rex_opt *list, size_t n, rex_buf *out);               /* for --help */
 void rex_opt_man(const rex_opt *list, size_t n, rex_buf *out);                /* roff */
+void rex_man_text(rex_buf *out, const char *text); /* escapes text for roff */
 /* The nearest of `count` names to `name` by edit distance, or NULL if none is near. */
 const char *rex_nearest(const char *name, const char *const *names, size_t count);
 

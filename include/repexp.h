@@ -22,6 +22,10 @@ extern "C" {
 #define REX_API __attribute__((visibility("default")))
 #define REX_MUST __attribute__((warn_unused_result))
 
+#define REX_VERSION "0.1.0"
+/* The version of the library in use, "0.1.0"; compare with REX_VERSION. */
+REX_API const char *rex_version(void);
+
 /* ---- status and errors ------------------------------------------------------------------ */
 
 /* One list: the enum, the texts and the exit status of the command line come from it. */

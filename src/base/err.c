@@ -18,6 +18,8 @@
 
 /* ---- statuses and sentences ---------------------------------------------------------------- */
 
+const char *rex_version(void) { return REX_VERSION; }
+
 const char *rex_status_name(rex_status s) {
     static const char *const name[] = {
 #define X(n, text) #n,

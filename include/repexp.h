@@ -546,6 +546,94 @@ typedef enum {
     REX_VERDICT_COUNT
 } rex_verdict;
 
+/* Options of the tasks, one list: X(KIND, name, default, lo, hi, meta, help) as for rex_opt, so
+ * that a command can put them among its own. Each is read by the tasks that its help names. */
+#define REX_TASK_OPTS(X)                                                                     \
+    X(STR, data, "", 0, 0, "FILE", "problems, one JSON object a line")                       \
+    X(ENUM, grader, "strict", 0, 0, "strict|paper", "gsm8k, math, aime: who decides")         \
+    X(ENUM, turn, "auto", 0, 0, "auto|chat|plain", "prompts as one user turn or as plain text") \
+    X(ENUM, format, "auto", 0, 0, "auto|steps|expression", "countdown: the form of a solution") \
+    X(ENUM, use, "all", 0, 0, "all|once", "countdown: every number once, or at most once")   \
+    X(I64, numbers, "4", 2, 8, "N", "countdown: numbers of a problem")                       \
+    X(I64, low, "1", 1, 10000, "A", "countdown: smallest number")                            \
+    X(I64, high, "12", 1, 10000, "B", "countdown: largest number")                           \
+    X(I64, target_low, "10", 1, 1000000, "A", "countdown: smallest target")                  \
+    X(I64, target_high, "99", 1, 1000000, "B", "countdown: largest target")                  \
+    X(I64, limit, "99", 1, 1000000, "N", "countdown: largest value on the way")              \
+    X(I64, side, "9", 5, 201, "N", "maze: rows and columns, an odd number")                  \
+    X(F64, open, "0.3", 0, 1, "P", "maze: share of the inner walls that is opened")          \
+    X(I64, digits, "2", 1, 15, "N", "arithmetic: digits of a number")                        \
+    X(I64, terms, "2", 2, 8, "N", "arithmetic: numbers of a sum")                            \
+    X(STR, cmd, "", 0, 0, "'PROG ARGS'", "external: the verifier to run")                    \
+    X(F64, deadline, "10", 0.001, 86400, "S", "external: seconds that a response may take")  \
+    X(STR, pattern, "", 0, 0, "RE", "regex: what the response must hold; group 1 is the answer")
+
+#define REX_TASK_T_STR const char *
+#define REX_TASK_T_ENUM int
+#define REX_TASK_T_I64 int64_t
+#define REX_TASK_T_F64 double
+typedef struct {
+    size_t size;
+    const char *task; /* its name */
+#define X(KIND, name, def, lo, hi, meta, help) REX_TASK_T_##KIND name;
+    REX_TASK_OPTS(X)
+#undef X
+} rex_task_opts;
+REX_API void rex_task_defaults(rex_task_opts *o);
+
+/* What a task is, for lists and for those who plan calls of a verifier. */
+typedef struct {
+    const char *name, *help;
+    const char *problem; /* the fields that a record of --data has */
+    bool makes;          /* has a generator: needs no data */
+    bool by_answer;      /* the verdict depends on `extracted` alone */
+} rex_task_info;
+REX_API size_t rex_task_count(void);
+REX_API const rex_task_info *rex_task_at(size_t i);
+
+/* A task with its options. `external` keeps a child process; everything else is pure. */
+typedef struct rex_task rex_task;
+REX_API REX_MUST rex_status rex_task_open(const rex_task_opts *o, rex_task **out, rex_err *e);
+REX_API const rex_task_info *rex_task_what(const rex_task *t);
+REX_API void rex_task_close(rex_task *t);
+
+/* One problem: `line` is the whole prompt record, the others are its parts as JSON source (p NULL
+ * where there is none). */
+typedef struct {
+    rex_str id; /* plain text */
+    rex_str prompt, answer, problem, response, line;
+} rex_item;
+typedef struct {
+    size_t size;
+    int64_t n; /* -1: all there are */
+    bool test; /* which side of a generator's split */
+    uint64_t seed;
+    bool solutions; /* with a worked `response` */
+} rex_make_opts;
+REX_API void rex_make_defaults(rex_make_opts *o);
+/* Problems from --data or from the task's generator, into the arena. From data: n of its rows drawn
+ * by the seed, in the order of the file. From a generator: distinct ones, and train and test never
+ * meet. Fewer than n is REX_ELIMIT. */
+REX_API REX_MUST rex_status rex_task_make(const rex_task *t, const rex_make_opts *o, rex_arena *a,
+                                          rex_item **out, size_t *n, rex_err *e);
+
+/* What is to be verified: `answer` and `problem` as JSON source, p NULL where absent; `finish` may
+ * be empty, "length" marks a response that was cut off. */
+typedef struct {
+    rex_str prompt, answer, problem, response, finish;
+} rex_claim;
+typedef struct {
+    rex_verdict verdict;
+    double reward; /* 1 for correct, 0 for the others, NaN for broken; external: its own */
+    rex_str extracted, reason; /* in the arena; extracted.p NULL where there is none */
+} rex_judged;
+REX_API const char *rex_verdict_name(rex_verdict v);
+/* Verdicts on n claims; the same whatever the number of workers (p may be NULL). A failing
+ * verifier is the verdict `broken`; five of them in a row are REX_ECHILD. A jump in the mix of
+ * verdicts from call to call is logged as a warning. One call at a time per task. */
+REX_API REX_MUST rex_status rex_task_verify(rex_task *t, rex_pool *p, const rex_claim *c, size_t n,
+                                            rex_arena *a, rex_judged *out, rex_err *e);
+
 /* ---- exploration of pools (explore) ------------------------------------------------------ */
 
 /* Rows of numbers that someone else owns: row-major, packed, of any alignment. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * num.c: elementary functions in double, the floating-point state, and the 16-bit float formats.
+ * num.c: elementary functions in double.
  *
  * C libraries differ in the last bit by version and processor, so nothing that reaches a weight, a
  * token or a record may call theirs. Every function here is one fixed sequence of IEEE operations
@@ -17,10 +17,6 @@
 
 #include <math.h>
 #include <string.h>
-
-#if defined(__SSE2__)
-#include <xmmintrin.h>
-#endif
 
 /* ---- bits and pairs ----------------------------------------------------------------------- */
 
@@ -482,87 +478,4 @@ double rex_lgamma(double x) {
         r = pair_add(lg_series(y - 2.0, lg2_pair, lg2_tail), l);
     }
     return r.hi + r.lo;
-}
-
-/* ---- the floating-point state ---------------------------------------------------------------- */
-
-uint64_t rex_fp_enter(void) {
-#if defined(__SSE2__)
-    const uint32_t was = _mm_getcsr();
-    _mm_setcsr(0x1f80u); /* all exceptions masked, nearest, denormals kept */
-    return was;
-#elif defined(__aarch64__)
-    uint64_t was;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(was));
-    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0) : "memory");
-    return was;
-#else
-#error "the floating-point control register of this architecture is not known"
-#endif
-}
-
-void rex_fp_leave(uint64_t was) {
-#if defined(__SSE2__)
-    _mm_setcsr((uint32_t)was);
-#elif defined(__aarch64__)
-    __asm__ volatile("msr fpcr, %0" : : "r"(was) : "memory");
-#endif
-}
-
-/* ---- 16-bit formats ---------------------------------------------------------------------------- */
-
-static uint32_t bits32(float f) {
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    return u;
-}
-
-static float of_bits32(uint32_t u) {
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-float rex_f16_f32(uint16_t h) {
-    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
-    const uint32_t body = h & 0x7fffu;
-    if (body >= 0x7c00u) return of_bits32(sign | 0x7f800000u | (body & 0x3ffu) << 13);
-    if (body >= 0x400u) return of_bits32(sign | ((body << 13) + (112u << 23)));
-    const float tiny = (float)body * 0x1p-24f; /* exact: 10 bits times a power of two */
-    return of_bits32(sign | bits32(tiny));
-}
-
-uint16_t rex_f32_f16(float f) {
-    const uint32_t u = bits32(f);
-    const uint32_t sign = u >> 16 & 0x8000u;
-    const uint32_t body = u & 0x7fffffffu;
-    if (body > 0x7f800000u) return (uint16_t)(sign | 0x7e00u | (body >> 13 & 0x1ffu));
-    if (body >= 0x47800000u) return (uint16_t)(sign | 0x7c00u); /* 2^16 and above */
-    uint32_t h, rest, half;
-    if (body >= 0x38800000u) { /* normal in half */
-        const uint32_t v = body - (112u << 23);
-        h = v >> 13;
-        rest = v & 0x1fffu;
-        half = 0x1000u;
-    } else if (body >= 0x33000000u) { /* subnormal in half: from 2^-25 */
-        const uint32_t shift = 126u - (body >> 23);
-        const uint32_t m = (body & 0x7fffffu) | 0x800000u;
-        h = m >> shift;
-        rest = m & ((1u << shift) - 1u);
-        half = 1u << (shift - 1u);
-    } else {
-        return (uint16_t)sign;
-    }
-    h += (rest > half || (rest == half && (h & 1u) != 0)) ? 1u : 0u;
-    return (uint16_t)(sign | h);
-}
-
-float rex_bf16_f32(uint16_t h) {
-    return of_bits32((uint32_t)h << 16);
-}
-
-uint16_t rex_f32_bf16(float f) {
-    const uint32_t u = bits32(f);
-    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u); /* stays a NaN */
-    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }

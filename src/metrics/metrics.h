@@ -38,6 +38,17 @@ typedef struct {
     size_t n;
 } rex_within;
 
+/* Right and wrong of every prompt, and what follows from the counts alone: pass@k for each k, pass^k
+ * for each k, samples-to-correct (cols = 2 n_k + 1), with the within-prompt law of each prompt. */
+typedef struct {
+    size_t n_prompts, cols;
+    const size_t *n, *c;     /* set by the caller */
+    double *v, *mean, *var;  /* (n_prompts, cols): values; mean and variance of the redraw */
+    rex_within *law;
+} rex_counts;
+REX_MUST rex_status rex_counts_fill(rex_arena *a, const int64_t *k, size_t n_k, rex_counts *t,
+                                    rex_err *e);
+
 /* Replicates of the means of `cols` statistics over prompts. */
 typedef struct {
     size_t n, cols;
@@ -56,5 +67,9 @@ REX_MUST rex_status rex_boot_run(rex_pool *p, const rex_boot *b, double *rep, re
 /* The interval of one column from its replicates (reordered); `widen` >= 1 is t / z. */
 rex_interval rex_boot_interval(double *rep, size_t draws, double value, double se, double widen,
                                double lo, double hi);
+/* Normal theory: value -+ t se within [lo, hi]; n prompts. */
+rex_interval rex_normal_interval(double value, double se, size_t n, double lo, double hi);
+/* More prompt draws than an interval is worth: normal theory is used. */
+bool rex_boot_too_long(size_t n, int64_t draws);
 
 #endif

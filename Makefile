@@ -1,36 +1,122 @@
 # SPDX-License-Identifier: MIT
 # The front door: `make run` and `make test` install what is missing, build, and do the job.
+# OUT= is the build folder, SAN= a list of sanitizers, MPI=1 builds the rank room over MPI.
 MAKEFLAGS += -rR
 OUT    ?= build
-ifeq ($(origin CC),default)
+ifneq ($(filter default undefined,$(origin CC)),)
 CC     := gcc
 endif
-ifeq ($(origin AR),default)
+ifneq ($(filter default undefined,$(origin AR)),)
 AR     := ar
 endif
+PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g
 STRICT := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
           -Wstrict-prototypes -Wmissing-prototypes -Werror -fvisibility=hidden -fno-common \
           -fno-math-errno -ffp-contract=off -fPIC -pthread
-SRC  := $(filter-out %/cpu_vec.c,$(wildcard src/*/*.c))
+ifdef SAN
+CFLAGS  := -O1 -g -fno-omit-frame-pointer -DREX_DEBUG -DREX_SMALL -DREX_TEST_SECONDS=240 \
+           -fsanitize=$(SAN) -fno-sanitize-recover=all
+LDFLAGS := -fsanitize=$(SAN)
+endif
+
+# `run`, `test` and the like begin by installing; nothing may be looked for before that.
+AFTER  := run test clean lint install-deps
+ifneq ($(filter-out $(AFTER),$(or $(MAKECMDGOALS),all)),)
+include $(OUT)/config.mk
+endif
+$(OUT)/config.mk: scripts/config.sh
+	@mkdir -p $(@D)
+	@CC="$(CC)" sh $< > $@.tmp && mv $@.tmp $@
+
+# Sources by wildcard: a new file needs no line here.
+SRC  := $(filter-out %/cpu_vec.c $(if $(MPI),,%/mpi.c),$(wildcard src/*/*.c))
 OBJ  := $(SRC:src/%.c=$(OUT)/%.o)
 CLI  := $(patsubst cli/%.c,$(OUT)/cli/%.o,$(wildcard cli/*.c))
-LIBS := -lyaml -lflint-arb -lflint -lgmp -lm -pthread
+TEST := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/test_*.c tests/prop_*.c))
+FUZZ := $(patsubst fuzz/%.c,$(OUT)/fuzz/%,$(wildcard fuzz/fuzz_*.c))
+BENCH := $(patsubst bench/%.c,$(OUT)/bench/%,$(wildcard bench/bench_*.c))
+ifneq ($(wildcard src/kernels/cpu_vec.c),)
+MACH := $(shell $(CC) -dumpmachine 2>/dev/null)
+ISAS := $(if $(filter x86_64%,$(MACH)),avx2 avx512,$(if $(filter aarch64%,$(MACH)),neon))
+VEC  := $(ISAS:%=$(OUT)/kernels/vec_%.o)
+endif
+$(OUT)/kernels/vec_avx2.o:   ISA := -mavx2 -mfma -mf16c -DREX_VEC_AVX2
+$(OUT)/kernels/vec_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -DREX_VEC_AVX512
+$(OUT)/kernels/vec_neon.o:   ISA := -DREX_VEC_NEON
+$(OUT)/dist/%.o: CC := $(if $(MPI),mpicc,$(CC))
+MPI_FLAGS := $(if $(MPI),-DREX_MPI)
+VERSION := $(shell sed -n 's/^.define REX_VERSION "\(.*\)"/\1/p' include/repexp.h)
+SONAME  := librepexp.so.$(firstword $(subst ., ,$(VERSION)))
+COMPILE  = $(CC) $(STRICT) $(LIB_CFLAGS) $(MPI_FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+LINK     = $(if $(MPI),mpicc,$(CC)) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(XLIBS) $(LIBS)
 
-all: $(OUT)/repexp
-
-$(OUT)/librepexp.a: $(OBJ)
+all: $(OUT)/repexp $(OUT)/librepexp.so
+$(OUT)/librepexp.a: $(OBJ) $(VEC)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@$(AR) rcs $@ $^
+$(OUT)/librepexp.so: $(OBJ) $(VEC)
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs -o $@ $^ $(LIBS)
 $(OUT)/repexp: $(CLI) $(OUT)/librepexp.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
-$(OBJ): $(OUT)/%.o: src/%.c
+	$(LINK)
+$(OBJ): $(OUT)/%.o: src/%.c $(OUT)/config.mk
 	@mkdir -p $(@D)
-	$(CC) $(STRICT) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(CLI): $(OUT)/cli/%.o: cli/%.c
+	$(COMPILE)
+$(VEC): $(OUT)/kernels/vec_%.o: src/kernels/cpu_vec.c
 	@mkdir -p $(@D)
-	$(CC) $(STRICT) $(CFLAGS) -MMD -MP -c -o $@ $<
--include $(OBJ:.o=.d) $(CLI:.o=.d)
+	$(CC) $(STRICT) $(CFLAGS) $(ISA) -fno-lto -MMD -MP -c -o $@ $<
+$(OUT)/cli/%.o $(OUT)/tests/%.o $(OUT)/fuzz/%.o $(OUT)/bench/%.o: CFLAGS += -I.
+$(CLI): $(OUT)/cli/%.o: cli/%.c $(OUT)/config.mk
+	@mkdir -p $(@D)
+	$(COMPILE)
+$(OUT)/tests/%.o $(OUT)/fuzz/%.o $(OUT)/bench/%.o: STRICT := $(filter-out -Wconversion,$(STRICT))
+$(OUT)/tests/%.o: tests/%.c $(OUT)/config.mk
+	@mkdir -p $(@D)
+	$(COMPILE)
+$(OUT)/fuzz/%.o: fuzz/%.c $(OUT)/config.mk
+	@mkdir -p $(@D)
+	$(COMPILE) -Wno-missing-prototypes
+$(OUT)/bench/%.o: bench/%.c $(OUT)/config.mk
+	@mkdir -p $(@D)
+	$(COMPILE)
+$(TEST): XLIBS = $(shell pkg-config --libs check)
+$(TEST): $(OUT)/tests/%: $(OUT)/tests/%.o $(OUT)/tests/rex_test.o $(OUT)/librepexp.a
+	$(LINK)
+$(FUZZ): $(OUT)/fuzz/%: $(OUT)/fuzz/%.o $(OUT)/fuzz/replay.o $(OUT)/librepexp.a
+	$(LINK)
+$(BENCH): $(OUT)/bench/%: $(OUT)/bench/%.o $(OUT)/librepexp.a
+	$(LINK)
+.SECONDARY:
+-include $(wildcard $(OUT)/*/*.d)
+
+run:
+	@sh scripts/install-deps.sh run
+	@$(MAKE) --no-print-directory all
+	@sh scripts/run-sample.sh $(OUT)/repexp
+test:
+	@sh scripts/install-deps.sh test
+	@OUT=$(OUT) MAKE="$(MAKE)" sh scripts/test-all.sh
+unit: programs
+	@rm -f $(OUT)/log/total
+	@sh scripts/test.sh unit $(OUT)/log $(TEST)
+programs: all $(TEST) $(FUZZ)
+fuzz-replay: $(FUZZ)
+	@sh scripts/test.sh fuzz $(OUT)/log $(FUZZ)
+test-slow torture fuzz: all
+	@OUT=$(OUT) MAKE="$(MAKE)" CC="$(CC)" sh scripts/test-slow.sh $@
+bench: $(BENCH)
+	@for b in $(BENCH); do echo "== $$b"; $$b || exit 1; done
+bench-%: $(OUT)/bench/bench_%
+	@$<
+lint:
+	@sh scripts/lint.sh
+man: $(OUT)/repexp
+	@sh scripts/man.sh $(OUT)/repexp $(OUT)/man
+install: all man
+	@DESTDIR="$(DESTDIR)" sh scripts/install.sh install $(OUT) $(PREFIX) $(VERSION) $(SONAME)
+uninstall:
+	@DESTDIR="$(DESTDIR)" sh scripts/install.sh uninstall $(OUT) $(PREFIX) $(VERSION) $(SONAME)
 clean:
 	rm -rf $(OUT)
-.PHONY: all clean
+.PHONY: all run test unit programs test-slow torture fuzz-replay fuzz bench lint man install \
+        uninstall clean

@@ -179,7 +179,7 @@ double rex_cos(double x);
 double rex_tanh(double x);
 double rex_lgamma(double x); /* x > 0 */
 
-/* The rest of this section is in bits.c. Sets round-to-nearest with denormals kept; returns what was there, for rex_fp_leave. */
+/* Sets round-to-nearest with denormals kept; returns what was there, for rex_fp_leave. */
 uint64_t rex_fp_enter(void);
 void rex_fp_leave(uint64_t was);
 
@@ -189,7 +189,7 @@ uint16_t rex_f32_f16(float f);
 float rex_bf16_f32(uint16_t h);
 uint16_t rex_f32_bf16(float f);
 
-/* Decimal text to a number, correctly rounded, whatever the locale; false when the whole text is
+/* In bits.c. Decimal text to a number, correctly rounded, whatever the locale; false when the whole text is
  * not one finite number. */
 bool rex_num_parse(rex_str s, double *out);
 /* The shortest text that reads back equal, NUL behind it; returns its length. `v` is finite. */

@@ -1,0 +1,40 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Runs test programs side by side, shows what failed or was skipped, and adds up their counts.
+# Usage: scripts/test.sh LABEL LOGDIR PROGRAM...
+# Each program ends with "N passed, N failed, N skipped"; one that does not has failed. The sums
+# of this call are added to LOGDIR/total and its last line has the same form.
+set -u
+label=$1 logs=$2
+shift 2
+mkdir -p "$logs"
+jobs=$(nproc 2>/dev/null || echo 2)
+[ $# -eq 0 ] || printf '%s\n' "$@" | xargs -P "$jobs" -I{} sh -c '
+    log=$2/$1-$(basename "$3").log
+    start=$(date +%s)
+    case $3 in
+    *.py) python3 -B "$3" >"$log" 2>&1 ;;
+    *.sh) sh "$3" >"$log" 2>&1 ;;
+    *) "$3" >"$log" 2>&1 ;;
+    esac
+    rc=$?
+    echo "rc $rc $(($(date +%s) - start))" >>"$log"' sh "$label" "$logs" {}
+pass=0 fail=0 skip=0
+for p in "$@"; do
+    log=$logs/$label-$(basename "$p").log
+    sum=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -1)
+    rc=$(sed -n 's/^rc \([0-9]*\).*/\1/p' "$log" | tail -1)
+    # shellcheck disable=SC2046
+    set -- $(echo "$sum" | tr -d ,)
+    f=${3:-0}
+    if [ -z "$sum" ] || { [ "$rc" != 0 ] && [ "$f" = 0 ]; }; then
+        f=$((f + 1))
+        echo "$label $(basename "$p"): ended with status $rc and no proper count"
+    fi
+    pass=$((pass + ${1:-0})) fail=$((fail + f)) skip=$((skip + ${5:-0}))
+    [ "$f" = 0 ] || { echo "== $label $(basename "$p")"; grep -v '^rc ' "$log" | tail -60; }
+    grep -h '^skipped: ' "$log" | sort | uniq -c | sed "s|^ *|$label $(basename "$p"): |"
+done
+echo "$pass $fail $skip" >>"$logs/total"
+echo "$label: $pass passed, $fail failed, $skip skipped"
+[ "$fail" = 0 ]

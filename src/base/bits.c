@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * bits: numbers as text: decimal text to double and back.
+ * bits: numbers as bits and as text: the floating-point state, f16 and bf16, decimal text to
+ * double and back.
  *
  * Decimal conversions are exact by construction: a number is a 64-bit integer times a power of
  * ten, all steps are integer arithmetic with the remainder kept, and rounding happens once, to
@@ -13,7 +14,95 @@
 #include <stdio.h>
 #include <string.h>
 
+#if defined(__x86_64__) || defined(__i386__)
+#include <xmmintrin.h>
+#endif
+
 __extension__ typedef unsigned __int128 u128;
+
+/* ---- floating-point state ----------------------------------------------------------------------- */
+
+uint64_t rex_fp_enter(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    const unsigned was = _mm_getcsr();
+    if (was != 0x1F80u) _mm_setcsr(0x1F80u); /* nearest, denormals kept, no traps */
+    return was;
+#elif defined(__aarch64__)
+    uint64_t was;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(was));
+    if (was != 0) __asm__ volatile("msr fpcr, %0" ::"r"((uint64_t)0));
+    return was;
+#else
+    return 0;
+#endif
+}
+
+void rex_fp_leave(uint64_t was) {
+#if defined(__x86_64__) || defined(__i386__)
+    _mm_setcsr((unsigned)was);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" ::"r"(was));
+#else
+    (void)was;
+#endif
+}
+
+/* ---- 16-bit floats ------------------------------------------------------------------------------ */
+
+static float f32_of(uint32_t u) {
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+static uint32_t bits_of(float f) {
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+float rex_f16_f32(uint16_t h) {
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
+    const uint32_t e = (h >> 10) & 31u;
+    uint32_t m = h & 0x3FFu;
+    if (e == 31) return f32_of(sign | 0x7F800000u | m << 13);
+    if (e > 0) return f32_of(sign | (e + 112) << 23 | m << 13);
+    if (m == 0) return f32_of(sign);
+    uint32_t up = 0; /* a denormal of f16 is a normal f32 */
+    for (; !(m & 0x400u); up++) m <<= 1;
+    return f32_of(sign | (113 - up) << 23 | (m & 0x3FFu) << 13);
+}
+
+uint16_t rex_f32_f16(float f) {
+    const uint32_t u = bits_of(f);
+    const uint32_t sign = (u >> 16) & 0x8000u;
+    const uint32_t mag = u & 0x7FFFFFFFu;
+    if (mag > 0x7F800000u) return (uint16_t)(sign | 0x7E00u | (mag >> 13 & 0x1FFu));
+    if (mag >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* 65520 and more round to infinity */
+    uint32_t m, drop;
+    if (mag >= 0x38800000u) { /* 2^-14: normal; rebase the exponent, round 13 bits off */
+        m = mag - 0x38000000u;
+        drop = 13;
+    } else if (mag >= 0x33000000u) { /* 2^-25 .. 2^-14: denormal */
+        m = (mag & 0x7FFFFFu) | 0x800000u;
+        drop = 126 - (mag >> 23);
+    } else {
+        return (uint16_t)sign;
+    }
+    const uint32_t half = 1u << (drop - 1);
+    const uint32_t rest = m & (2 * half - 1);
+    uint32_t r = m >> drop;
+    if (rest > half || (rest == half && (r & 1))) r++;
+    return (uint16_t)(sign | r);
+}
+
+float rex_bf16_f32(uint16_t h) { return f32_of((uint32_t)h << 16); }
+
+uint16_t rex_f32_bf16(float f) {
+    const uint32_t u = bits_of(f);
+    if ((u & 0x7FFFFFFFu) > 0x7F800000u) return (uint16_t)(u >> 16 | 0x40u);
+    return (uint16_t)((u + 0x7FFFu + (u >> 16 & 1u)) >> 16);
+}
 
 /* ---- decimal to double -------------------------------------------------------------------------- */
 

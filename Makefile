@@ -30,20 +30,20 @@ $(OUT)/config.mk: scripts/config.sh
 	@CC="$(CC)" sh $< > $@.tmp && mv $@.tmp $@
 
 # Sources by wildcard: a new file needs no line here.
-SRC  := $(filter-out %/cpu_vec.c $(if $(MPI),,%/mpi.c),$(wildcard src/*/*.c))
+SRC  := $(filter-out src/kernels/cpu_vec% $(if $(MPI),,%/mpi.c),$(wildcard src/*/*.c))
 OBJ  := $(SRC:src/%.c=$(OUT)/%.o)
 CLI  := $(patsubst cli/%.c,$(OUT)/cli/%.o,$(wildcard cli/*.c))
 TEST := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/test_*.c tests/prop_*.c))
 FUZZ := $(patsubst fuzz/%.c,$(OUT)/fuzz/%,$(wildcard fuzz/fuzz_*.c))
 BENCH := $(patsubst bench/%.c,$(OUT)/bench/%,$(wildcard bench/bench_*.c))
-ifneq ($(wildcard src/kernels/cpu_vec.c),)
+# The vector files are compiled once per instruction set of the machine compiled for.
 MACH := $(shell $(CC) -dumpmachine 2>/dev/null)
 ISAS := $(if $(filter x86_64%,$(MACH)),avx2 avx512,$(if $(filter aarch64%,$(MACH)),neon))
-VEC  := $(ISAS:%=$(OUT)/kernels/vec_%.o)
-endif
-$(OUT)/kernels/vec_avx2.o:   ISA := -mavx2 -mfma -mf16c -DREX_VEC_AVX2
-$(OUT)/kernels/vec_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -DREX_VEC_AVX512
-$(OUT)/kernels/vec_neon.o:   ISA := -DREX_VEC_NEON
+VEC  := $(foreach i,$(ISAS),$(patsubst src/kernels/cpu_vec%.c,$(OUT)/kernels/$(i)/vec%.o,\
+          $(wildcard src/kernels/cpu_vec*.c)))
+$(OUT)/kernels/avx2/%.o:   ISA := -mavx2 -mfma -mf16c -DREX_VEC_AVX2
+$(OUT)/kernels/avx512/%.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -DREX_VEC_AVX512
+$(OUT)/kernels/neon/%.o:   ISA := -DREX_VEC_NEON
 $(OUT)/dist/%.o: CC := $(if $(MPI),mpicc,$(CC))
 MPI_FLAGS := $(if $(MPI),-DREX_MPI)
 VERSION := $(shell sed -n 's/^.define REX_VERSION "\(.*\)"/\1/p' include/repexp.h)
@@ -62,9 +62,12 @@ $(OUT)/repexp: $(CLI) $(OUT)/librepexp.a
 $(OBJ): $(OUT)/%.o: src/%.c $(OUT)/config.mk
 	@mkdir -p $(@D)
 	$(COMPILE)
-$(VEC): $(OUT)/kernels/vec_%.o: src/kernels/cpu_vec.c
-	@mkdir -p $(@D)
-	$(CC) $(STRICT) $(CFLAGS) $(ISA) -fno-lto -MMD -MP -c -o $@ $<
+define VEC_RULE
+$(filter $(OUT)/kernels/$(1)/%,$(VEC)): $(OUT)/kernels/$(1)/vec%.o: src/kernels/cpu_vec%.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(STRICT) $$(CFLAGS) $$(ISA) -fno-lto -MMD -MP -c -o $$@ $$<
+endef
+$(foreach i,$(ISAS),$(eval $(call VEC_RULE,$(i))))
 $(OUT)/cli/%.o $(OUT)/tests/%.o $(OUT)/fuzz/%.o $(OUT)/bench/%.o: CFLAGS += -I.
 $(CLI): $(OUT)/cli/%.o: cli/%.c $(OUT)/config.mk
 	@mkdir -p $(@D)

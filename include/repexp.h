@@ -781,6 +781,13 @@ REX_API int64_t rex_select_left(const rex_select *s);
 REX_API double rex_select_lambda(const rex_select *s); /* the ridge in use, after the first pick */
 REX_API void rex_select_close(rex_select *s);
 
+/* ---- arithmetic (kernels) ---------------------------------------------------------------- */
+
+/* The kernel tables that this machine can run, best first ("avx512", "avx2", "neon", "ref"); all
+ * return the same bits. The environment's REX_KERNEL forces one. Returns their number; the first
+ * `room` names are stored. */
+REX_API size_t rex_kern_list(const char **name, size_t room);
+
 #ifdef __cplusplus
 }
 #endif

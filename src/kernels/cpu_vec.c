@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_vec.c: the table of one instruction set. What stands in no slot is inherited from ref.
+ */
+#include "vec.h"
+
+const rex_kern VEC_TABLE = {
+    .name = VEC_NAME,
+    .bf16_note = "emulated",
+};

@@ -112,7 +112,7 @@ bench: $(BENCH)
 bench-%: $(OUT)/bench/bench_%
 	@$<
 lint:
-	@sh scripts/lint.sh
+	@sh scripts/lint.sh full
 man: $(OUT)/repexp
 	@sh scripts/man.sh $(OUT)/repexp $(OUT)/man
 install: all man

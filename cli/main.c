@@ -26,10 +26,10 @@ static const rex_cmd *const commands[] = {
 #define X(n) &rex_cmd_##n,
     REX_CMDS(X)
 #undef X
-    NULL,
+        NULL,
 };
 
-/* ---- stderr ------------------------------------------------------------------------------------- */
+/* ---- stderr ----------------------------------------------------------------------------- */
 
 static void clear_line(void) {
     if (term.shown) fprintf(stderr, "\r%*s\r", term.shown, "");
@@ -93,7 +93,7 @@ static void on_progress(void *ud, const rex_progress *p, double rate, double eta
     fflush(stderr);
 }
 
-/* ---- stdout ------------------------------------------------------------------------------------- */
+/* ---- stdout ----------------------------------------------------------------------------- */
 
 rex_status rex_cli_print(const rex_buf *b, rex_err *e) {
     REX_TRY(rex_buf_check(b, e));
@@ -117,14 +117,16 @@ static rex_status say(rex_buf *b, rex_err *e) {
     return s;
 }
 
-/* ---- help --------------------------------------------------------------------------------------- */
+/* ---- help ------------------------------------------------------------------------------- */
 
 static rex_status help_all(rex_err *e) {
     rex_buf b;
     rex_buf_init(&b, 0);
-    rex_buf_addf(&b, "repexp %s: exploration with language models\n\n"
-                     "usage: repexp COMMAND [options]\n"
-                     "       repexp COMMAND --help\n\n", rex_version());
+    rex_buf_addf(&b,
+                 "repexp %s: exploration with language models\n\n"
+                 "usage: repexp COMMAND [options]\n"
+                 "       repexp COMMAND --help\n\n",
+                 rex_version());
     for (const rex_cmd *const *c = commands; *c; c++)
         rex_buf_addf(&b, "  %-14s %s\n", (*c)->name, (*c)->summary);
     rex_buf_addf(&b, "  %-14s %s\n", "help", "this text; help COMMAND for one command");
@@ -199,7 +201,7 @@ static rex_status man_list(rex_err *e) {
     return say(&b, e);
 }
 
-/* ---- choosing ----------------------------------------------------------------------------------- */
+/* ---- choosing --------------------------------------------------------------------------- */
 
 /* The command that the first one or two words name; *words says how many. Dashes between the two
  * words are taken as well, so that the names of man pages work. */
@@ -232,10 +234,12 @@ static rex_status no_command(int argc, char **argv, rex_err *e) {
     }
     names[n++] = "help";
     if (argv[0][0] == '-')
-        return rex_fail(e, REX_EARG, -1, "a command comes first, found %s; try repexp help", argv[0]);
+        return rex_fail(e, REX_EARG, -1, "a command comes first, found %s; try repexp help",
+                        argv[0]);
     const char *const near = rex_nearest(first_known ? both : argv[0], names, n);
     return rex_fail(e, REX_EARG, -1, "unknown command %s%s%s%s", first_known ? both : argv[0],
-                    near ? ", did you mean " : "; try repexp help", near ? near : "", near ? "?" : "");
+                    near ? ", did you mean " : "; try repexp help", near ? near : "",
+                    near ? "?" : "");
 }
 
 static bool wants_help(int argc, char **argv) {
@@ -304,7 +308,7 @@ static rex_status dispatch(int argc, char **argv, rex_err *e) {
     return help ? help_one(c, e) : run(c, argc - words, argv + words, e);
 }
 
-/* ---- the process -------------------------------------------------------------------------------- */
+/* ---- the process ------------------------------------------------------------------------ */
 
 static void on_signal(int sig) {
     (void)sig;

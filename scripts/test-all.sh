@@ -38,7 +38,7 @@ finish() {
     exit $?
 }
 
-step lint sh scripts/lint.sh
+step lint sh scripts/lint.sh full
 step build build OUT="$OUT" programs || finish
 step exports sh scripts/check-exports.sh "$OUT/librepexp.so"
 step header sh scripts/check-header.sh

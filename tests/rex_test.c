@@ -122,7 +122,8 @@ static void tell(SRunner *sr, const char *name) {
 
 int rex_test_run(const char *name, const TTest *const *tests, size_t n) {
     current = name;
-    skipped = mmap(NULL, sizeof *skipped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    skipped =
+        mmap(NULL, sizeof *skipped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const char *const base = getenv("TMPDIR");
     snprintf(tmp, sizeof tmp, "%s/repexp-test-XXXXXX", base && *base ? base : "/tmp");
     if (skipped == MAP_FAILED || !mkdtemp(tmp)) {

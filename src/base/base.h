@@ -10,7 +10,7 @@
 
 #include <stdarg.h>
 
-/* ---- errors (err.c) ---------------------------------------------------------------------- */
+/* ---- errors (err.c) --------------------------------------------------------------------- */
 
 /* Fills `e` (may be NULL) and returns `code`. Sentences: lower case, no full stop, no newline. */
 rex_status rex_fail(rex_err *e, rex_status code, int64_t at, const char *fmt, ...)
@@ -35,6 +35,7 @@ _Noreturn void rex_die(const char *file, int line, const char *what);
 #define rex_dassert(cond) ((void)0)
 #endif
 
+/* Whether a message of this level would be seen; the message itself. rex_say does both. */
 bool rex_log_on(rex_log_level level);
 void rex_log_put(rex_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The level is tested before the arguments are evaluated. */
@@ -49,7 +50,9 @@ typedef struct {
     const char *extra_unit; /* "tok" gives tok/s; NULL for none */
     double start, last;
 } rex_progress;
-typedef void (*rex_progress_fn)(void *ud, const rex_progress *p, double rate, double eta, bool last);
+/* `rate` is per second since the start; `eta` in seconds, -1 when unknown; `last`: it is done. */
+typedef void (*rex_progress_fn)(void *ud, const rex_progress *p, double rate, double eta,
+                                bool last);
 void rex_progress_set(rex_progress_fn fn, void *ud, double every_s);
 void rex_progress_begin(rex_progress *p, const char *what, int64_t total, const char *extra_unit);
 void rex_progress_add(rex_progress *p, int64_t done, int64_t extra);
@@ -61,7 +64,7 @@ double rex_clock(void); /* monotonic seconds; for progress and benchmarks only, 
 void rex_cancel_request(void);
 bool rex_cancelled(void);
 
-/* ---- memory (mem.c) ---------------------------------------------------------------------- */
+/* ---- memory (mem.c) --------------------------------------------------------------------- */
 
 /* count * size with the overflow checked. */
 REX_MUST rex_status rex_mul_size(size_t a, size_t b, size_t *out, rex_err *e);
@@ -110,8 +113,10 @@ typedef struct {
     const uint8_t *p;
     size_t n;
 } rex_view;
-REX_MUST rex_status rex_view_sub(rex_view all, uint64_t off, uint64_t len, rex_view *out, rex_err *e);
+REX_MUST rex_status rex_view_sub(rex_view all, uint64_t off, uint64_t len, rex_view *out,
+                                 rex_err *e);
 
+/* A file as bytes: mapped, or read to its end where it has no size. "-" is stdin. */
 typedef struct rex_map rex_map;
 REX_MUST rex_status rex_map_open(const char *path, rex_map **out, rex_err *e);
 rex_view rex_map_view(const rex_map *m);
@@ -137,7 +142,7 @@ void rex_mem_fail_at(int64_t n);
 int64_t rex_mem_count(void); /* allocations asked for since the start */
 int64_t rex_mem_live(void);  /* allocations not yet given back: a test for leaks */
 
-/* ---- randomness (rng.c): Philox 4x32-10; every draw has a name ----------------------------- */
+/* ---- randomness (rng.c): Philox 4x32-10; every draw has a name -------------------------- */
 
 typedef struct {
     uint32_t v[2];
@@ -155,6 +160,7 @@ typedef enum {
     REX_STREAM_COUNT
 } rex_stream;
 
+/* The key of a seed; 0 is just a seed. */
 rex_key rex_key_make(uint64_t seed);
 rex_key rex_key_fold(rex_key k, uint64_t with); /* a key of its own for each `with` */
 rex_u32x4 rex_rand_u32x4(rex_key k, rex_u32x4 counter);
@@ -163,12 +169,14 @@ double rex_rand_unit(rex_key k, rex_stream s, uint32_t pos, uint32_t sample, uin
 /* Standard normal by the named draw (our own log, sqrt, cos). */
 double rex_rand_normal(rex_key k, rex_stream s, uint32_t pos, uint32_t sample, uint64_t id);
 /* Uniform in 0 .. n-1 without bias (n >= 1). */
-uint64_t rex_rand_below(rex_key k, rex_stream s, uint32_t pos, uint32_t sample, uint64_t id, uint64_t n);
+uint64_t rex_rand_below(rex_key k, rex_stream s, uint32_t pos, uint32_t sample, uint64_t id,
+                        uint64_t n);
 /* A permutation of 0 .. n-1. */
 void rex_rand_perm(rex_key k, rex_stream s, uint64_t id, uint32_t *out, size_t n);
 
-/* ---- exact mathematics (num.c): our own, same bits on every machine, below one ulp ---------- */
+/* ---- exact mathematics (num.c): our own, same bits on every machine, below one ulp ------ */
 
+/* The usual functions of that name, with the usual values at the ends of their domains. */
 double rex_exp(double x);
 double rex_log(double x);
 double rex_log1p(double x);
@@ -189,7 +197,7 @@ uint16_t rex_f32_f16(float f);
 float rex_bf16_f32(uint16_t h);
 uint16_t rex_f32_bf16(float f);
 
-/* ---- workers (pool.c) ---------------------------------------------------------------------- */
+/* ---- workers (pool.c) ------------------------------------------------------------------- */
 
 /* Calls fn(ud, item, worker) once for every item 0 .. n-1, in any order, on any worker; returns
  * when all are done. `worker` < rex_pool_size: index for scratch. A NULL pool and nested calls

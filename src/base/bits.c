@@ -20,7 +20,7 @@
 
 __extension__ typedef unsigned __int128 u128;
 
-/* ---- floating-point state ----------------------------------------------------------------------- */
+/* ---- floating-point state --------------------------------------------------------------- */
 
 uint64_t rex_fp_enter(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -47,7 +47,7 @@ void rex_fp_leave(uint64_t was) {
 #endif
 }
 
-/* ---- 16-bit floats ------------------------------------------------------------------------------ */
+/* ---- 16-bit floats ---------------------------------------------------------------------- */
 
 static float f32_of(uint32_t u) {
     float f;
@@ -78,7 +78,8 @@ uint16_t rex_f32_f16(float f) {
     const uint32_t sign = (u >> 16) & 0x8000u;
     const uint32_t mag = u & 0x7FFFFFFFu;
     if (mag > 0x7F800000u) return (uint16_t)(sign | 0x7E00u | (mag >> 13 & 0x1FFu));
-    if (mag >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* 65520 and more round to infinity */
+    if (mag >= 0x477FF000u)
+        return (uint16_t)(sign | 0x7C00u); /* 65520 and more round to infinity */
     uint32_t m, drop;
     if (mag >= 0x38800000u) { /* 2^-14: normal; rebase the exponent, round 13 bits off */
         m = mag - 0x38000000u;
@@ -104,15 +105,37 @@ uint16_t rex_f32_bf16(float f) {
     return (uint16_t)((u + 0x7FFFu + (u >> 16 & 1u)) >> 16);
 }
 
-/* ---- decimal to double -------------------------------------------------------------------------- */
+/* ---- decimal to double ------------------------------------------------------------------ */
 
 #define POW5_MAX 27 /* the largest power of five in 64 bits */
-static const uint64_t pow5[POW5_MAX + 1] = {
-    1u, 5u, 25u, 125u, 625u, 3125u, 15625u, 78125u, 390625u, 1953125u, 9765625u, 48828125u,
-    244140625u, 1220703125u, 6103515625u, 30517578125u, 152587890625u, 762939453125u,
-    3814697265625u, 19073486328125u, 95367431640625u, 476837158203125u, 2384185791015625u,
-    11920928955078125u, 59604644775390625u, 298023223876953125u, 1490116119384765625u,
-    7450580596923828125u};
+static const uint64_t pow5[POW5_MAX + 1] = {1u,
+                                            5u,
+                                            25u,
+                                            125u,
+                                            625u,
+                                            3125u,
+                                            15625u,
+                                            78125u,
+                                            390625u,
+                                            1953125u,
+                                            9765625u,
+                                            48828125u,
+                                            244140625u,
+                                            1220703125u,
+                                            6103515625u,
+                                            30517578125u,
+                                            152587890625u,
+                                            762939453125u,
+                                            3814697265625u,
+                                            19073486328125u,
+                                            95367431640625u,
+                                            476837158203125u,
+                                            2384185791015625u,
+                                            11920928955078125u,
+                                            59604644775390625u,
+                                            298023223876953125u,
+                                            1490116119384765625u,
+                                            7450580596923828125u};
 
 static int clz128(u128 v) {
     const uint64_t hi = (uint64_t)(v >> 64);
@@ -165,9 +188,7 @@ static void big_mul_pow10(big *b, int e) {
     for (; e > 0; e--) big_muladd(b, 10u, 0);
 }
 
-static int big_bits(const big *b) {
-    return b->n ? 32 * b->n - __builtin_clz(b->v[b->n - 1]) : 0;
-}
+static int big_bits(const big *b) { return b->n ? 32 * b->n - __builtin_clz(b->v[b->n - 1]) : 0; }
 
 static void big_shl(big *b, int by) {
     const int limbs = by / 32;
@@ -321,7 +342,7 @@ bool rex_num_parse(rex_str s, double *out) {
     return true;
 }
 
-/* ---- double to decimal -------------------------------------------------------------------------- */
+/* ---- double to decimal ------------------------------------------------------------------ */
 
 /* The 17 leading decimal digits of v > 0, cut off, and how the rest compares with a half. */
 typedef struct {
@@ -443,7 +464,7 @@ static size_t layout(char *out, uint64_t q, int n, int k) {
     *o++ = dig[0];
     if (n > 1) *o++ = '.';
     for (int i = 1; i < n; i++) *o++ = dig[i];
-    return (size_t)(o - out) + (size_t)sprintf(o, "e%d", k);
+    return (size_t)(o - out) + (size_t)snprintf(o, 8, "e%d", k);
 }
 
 static size_t print(char out[REX_NUM_MAX], double v, bool f32) {

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- statuses and sentences ---------------------------------------------------------------- */
+/* ---- statuses and sentences ------------------------------------------------------------- */
 
 const char *rex_version(void) { return REX_VERSION; }
 
@@ -87,7 +87,7 @@ _Noreturn void rex_die(const char *file, int line, const char *what) {
     abort();
 }
 
-/* ---- log ----------------------------------------------------------------------------------- */
+/* ---- log -------------------------------------------------------------------------------- */
 
 static struct {
     rex_log_fn fn;
@@ -114,7 +114,7 @@ void rex_log_put(rex_log_level level, const char *fmt, ...) {
     sink.fn(sink.ud, level, text);
 }
 
-/* ---- progress ------------------------------------------------------------------------------ */
+/* ---- progress --------------------------------------------------------------------------- */
 
 static struct {
     rex_progress_fn fn;
@@ -164,7 +164,7 @@ void rex_progress_end(rex_progress *p) {
     pthread_mutex_unlock(&meter.lock);
 }
 
-/* ---- clock and cancelling ------------------------------------------------------------------- */
+/* ---- clock and cancelling --------------------------------------------------------------- */
 
 double rex_clock(void) {
     struct timespec t = {0};

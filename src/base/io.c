@@ -17,11 +17,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- lines -------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------ */
 
-#define PART ((size_t)1 << 18)    /* bytes read at a time from a stream */
+#define PART ((size_t)1 << 18)     /* bytes read at a time from a stream */
 #define LINE_MAX ((size_t)1 << 31) /* a line longer than that is no line */
-#define DROP ((size_t)32 << 20)   /* mapped pages are given back in pieces of this size */
+#define DROP ((size_t)32 << 20)    /* mapped pages are given back in pieces of this size */
 
 struct rex_lines {
     rex_map *map; /* owned; NULL for streams */
@@ -133,8 +133,8 @@ rex_status rex_lines_next(rex_lines *l, rex_str *line, int64_t *no, bool *more, 
         l->p = nl ? nl + 1 : l->end;
         *more = true;
         if ((size_t)(line->p - l->dropped) >= DROP) {
-            rex_map_drop(l->map, (rex_view){(const uint8_t *)l->dropped,
-                                            (size_t)(line->p - l->dropped)});
+            rex_map_drop(l->map,
+                         (rex_view){(const uint8_t *)l->dropped, (size_t)(line->p - l->dropped)});
             l->dropped = line->p;
         }
     }
@@ -151,7 +151,7 @@ void rex_lines_close(rex_lines *l) {
     rex_mem_free(l);
 }
 
-/* ---- output ------------------------------------------------------------------------------------- */
+/* ---- output ----------------------------------------------------------------------------- */
 
 #define OUT_ROOM ((size_t)1 << 16)
 
@@ -303,7 +303,8 @@ rex_status rex_out_flush(rex_out *o, rex_err *e) {
     write_all(o, o->part, o->n);
     o->n = 0;
     if (o->bad) return out_fail(o, "write", o->bad, e);
-    if (o->no_memory) return rex_fail(e, REX_ENOMEM, -1, "%s: out of memory while writing", o->path);
+    if (o->no_memory)
+        return rex_fail(e, REX_ENOMEM, -1, "%s: out of memory while writing", o->path);
     return REX_OK;
 }
 

@@ -23,7 +23,7 @@ typedef struct {
     rex_err *e;
 } cursor;
 
-/* ---- errors ------------------------------------------------------------------------------------- */
+/* ---- errors ----------------------------------------------------------------------------- */
 
 /* What stands at `p`, for a sentence. */
 static const char *found(const cursor *c, const char *p, char out[16]) {
@@ -58,7 +58,7 @@ static inline void skip_space(cursor *c) {
         c->p++;
 }
 
-/* ---- strings ------------------------------------------------------------------------------------ */
+/* ---- strings ---------------------------------------------------------------------------- */
 
 static int hex4(const char *p) {
     int v = 0;
@@ -121,7 +121,7 @@ static uint64_t load8(const char *p) {
 #define ONES 0x0101010101010101u
 #define HIGHS 0x8080808080808080u
 /* A high bit in every byte of w that is zero (bytes above a zero byte may be marked too). */
-#define ZEROS(w) (((w) - ONES) & ~(w) & HIGHS)
+#define ZEROS(w) (((w) - (ONES)) & ~(w) & (HIGHS))
 
 /* From `p` to the first byte that is no plain ASCII character of a string. */
 static const char *plain_run(const char *p, const char *end) {
@@ -153,7 +153,8 @@ static rex_status string_end(const cursor *c, const char *p, const char **close,
                 const int u = hex4(p + 2);
                 if (u >= 0xDC00 && u < 0xE000) return bad_at(c, p, "an unpaired surrogate");
                 if (u >= 0xD800 && u < 0xDC00) {
-                    const int v = c->end - p >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8) : -1;
+                    const int v =
+                        c->end - p >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8) : -1;
                     if (v < 0xDC00 || v > 0xDFFF) return bad_at(c, p, "an unpaired surrogate");
                     p += 6;
                 }
@@ -225,7 +226,7 @@ static rex_status take_string(cursor *c, rex_arena *a, rex_str *out) {
     return REX_OK;
 }
 
-/* ---- numbers and words --------------------------------------------------------------------------- */
+/* ---- numbers and words ------------------------------------------------------------------ */
 
 static bool digit(const char *p, const char *end) { return p < end && *p >= '0' && *p <= '9'; }
 
@@ -261,7 +262,8 @@ static rex_status word_end(const cursor *c, const char *p, rex_jkind *kind, cons
         rex_jkind kind;
     } words[] = {{"true", 4, REX_J_TRUE}, {"false", 5, REX_J_FALSE}, {"null", 4, REX_J_NULL}};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if ((size_t)(c->end - p) < words[i].n || memcmp(p, words[i].word, words[i].n) != 0) continue;
+        if ((size_t)(c->end - p) < words[i].n || memcmp(p, words[i].word, words[i].n) != 0)
+            continue;
         *kind = words[i].kind;
         *end = p + words[i].n;
         return REX_OK;
@@ -278,7 +280,7 @@ static rex_status scalar_end(const cursor *c, const char *p, rex_jkind *kind, co
     return word_end(c, p, kind, end);
 }
 
-/* ---- documents ----------------------------------------------------------------------------------- */
+/* ---- documents -------------------------------------------------------------------------- */
 
 typedef struct {
     cursor c;
@@ -296,7 +298,8 @@ static rex_status check_names(parser *ps, const rex_str *key, const rex_jval *it
     if (n <= 16) {
         for (size_t i = 1; i < n; i++)
             for (size_t j = 0; j < i; j++)
-                if (rex_str_eq(key[i], key[j])) return bad_at(&ps->c, ps->c.start + item[i].at, twice);
+                if (rex_str_eq(key[i], key[j]))
+                    return bad_at(&ps->c, ps->c.start + item[i].at, twice);
         return REX_OK;
     }
     size_t room = 64;
@@ -491,9 +494,10 @@ rex_status rex_json_i64(const rex_jval *v, const char *what, int64_t *out, rex_e
     return s == REX_OK ? s : i64_fail(s, v->u.s, v->at, what, e);
 }
 
-/* ---- records: the fast road ---------------------------------------------------------------------- */
+/* ---- records: the fast road ------------------------------------------------------------- */
 
-/* Behind the closing quote of the string whose body starts at `p`, unchecked; NULL if it is open. */
+/* Behind the closing quote of the string whose body starts at `p`, unchecked; NULL if it is open.
+ */
 static const char *string_skip(const char *p, const char *end) {
     const char *const body = p;
     for (;;) {
@@ -663,7 +667,7 @@ rex_status rex_jraw_str(rex_arena *a, rex_str raw, rex_str *out, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- the writer ---------------------------------------------------------------------------------- */
+/* ---- the writer ------------------------------------------------------------------------- */
 
 void rex_jw_init(rex_jw *w, rex_buf *b) { *w = (rex_jw){.b = b}; }
 

@@ -38,7 +38,8 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-#define HUGE ((size_t)2 << 20) /* from here on memory comes from mmap, with huge pages asked for */
+#define HUGE ((size_t)2 << 20) /* from here on memory comes from mmap, with huge pages asked for \
+                                */
 #define HEAD ((size_t)64)      /* room for the header of a slab; keeps the 64-byte alignment */
 #ifdef REX_SMALL
 #define BLOCK_MIN ((size_t)177)
@@ -50,7 +51,7 @@
 #define BLOCK_MAX ((size_t)8 << 20)
 #define SPARE_MAX ((size_t)8 << 20)
 
-/* ---- counting, failing, guarding --------------------------------------------------------------- */
+/* ---- counting, failing, guarding -------------------------------------------------------- */
 
 static atomic_int_fast64_t n_asked, n_live, fail_in;
 static _Thread_local const char *guard_what;
@@ -79,7 +80,7 @@ static rex_status no_memory(rex_err *e, size_t bytes) {
     return rex_fail(e, REX_ENOMEM, -1, "out of memory: %zu bytes were asked for", bytes);
 }
 
-/* ---- slabs ------------------------------------------------------------------------------------- */
+/* ---- slabs ------------------------------------------------------------------------------ */
 
 typedef struct {
     size_t whole; /* bytes that came from the system, header included */
@@ -136,7 +137,7 @@ void *rex_mem_take(size_t count, size_t size, rex_err *e) {
 
 void rex_mem_free(void *p) { slab_give(p); }
 
-/* ---- arenas ------------------------------------------------------------------------------------ */
+/* ---- arenas ----------------------------------------------------------------------------- */
 
 typedef struct block block;
 struct block {
@@ -208,7 +209,8 @@ static rex_status block_push(rex_arena *a, size_t need, rex_err *e) {
     return REX_OK;
 }
 
-/* Where an object of `bytes` with alignment `align` would start in `b`; SIZE_MAX if it would not. */
+/* Where an object of `bytes` with alignment `align` would start in `b`; SIZE_MAX if it would not.
+ */
 static size_t fit(const block *b, size_t bytes, size_t align) {
     if (!b) return SIZE_MAX;
     const uintptr_t base = (uintptr_t)(b + 1);
@@ -269,7 +271,7 @@ void rex_arena_back(rex_arena *a, rex_mark m) {
 
 size_t rex_arena_bytes(const rex_arena *a) { return a->bytes; }
 
-/* ---- text -------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------- */
 
 rex_status rex_str_copy(rex_arena *a, rex_str s, rex_str *out, rex_err *e) {
     size_t room;
@@ -315,7 +317,7 @@ uint64_t rex_hash64(const void *p, size_t n) {
     return h ^ (h >> 33);
 }
 
-/* ---- growing buffers ---------------------------------------------------------------------------- */
+/* ---- growing buffers -------------------------------------------------------------------- */
 
 void rex_buf_init(rex_buf *b, size_t cap) { *b = (rex_buf){.cap = cap}; }
 
@@ -378,7 +380,8 @@ void rex_buf_reset(rex_buf *b) {
 
 rex_status rex_buf_check(const rex_buf *b, rex_err *e) {
     if (b->bad == REX_ELIMIT)
-        return rex_fail(e, REX_ELIMIT, (int64_t)b->n, "text grew beyond its cap of %zu bytes", b->cap);
+        return rex_fail(e, REX_ELIMIT, (int64_t)b->n, "text grew beyond its cap of %zu bytes",
+                        b->cap);
     if (b->bad == REX_ENOMEM) return no_memory(e, b->n);
     if (b->bad != REX_OK) return rex_fail(e, b->bad, -1, "a format could not be printed");
     return REX_OK;
@@ -390,7 +393,7 @@ void rex_buf_free(rex_buf *b) {
     *b = (rex_buf){.cap = b->cap};
 }
 
-/* ---- views and mapped files --------------------------------------------------------------------- */
+/* ---- views and mapped files ------------------------------------------------------------- */
 
 rex_status rex_view_sub(rex_view all, uint64_t off, uint64_t len, rex_view *out, rex_err *e) {
     if (off > all.n || len > all.n - off)

@@ -18,7 +18,7 @@
 #define NAME_MAX_LEN 64
 #define OPT_MAX 128
 
-/* ---- names -------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------ */
 
 /* Equal but for - and _. */
 static bool same_name(const char *a, const char *b) {
@@ -61,7 +61,8 @@ static int distance(const char *a, const char *b) {
             int d = up[j - 1] + (x != y);
             if (up[j] + 1 < d) d = up[j] + 1;
             if (now[j - 1] + 1 < d) d = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && up2[j - 2] + 1 < d)
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                up2[j - 2] + 1 < d)
                 d = up2[j - 2] + 1;
             now[j] = d;
         }
@@ -109,7 +110,7 @@ static rex_status unknown(const rex_opt *list, size_t n, const char *dash, const
     return rex_fail(e, REX_EARG, -1, "unknown %s %s%s", kind, dash, name);
 }
 
-/* ---- values ------------------------------------------------------------------------------------- */
+/* ---- values ----------------------------------------------------------------------------- */
 
 static void *field(const rex_opt *o, void *opts) { return (char *)opts + o->offset; }
 static const void *field_c(const rex_opt *o, const void *opts) {
@@ -150,7 +151,8 @@ static rex_status set_bool(const rex_opt *o, const char *v, void *opts, rex_err 
 
 static rex_status set_i64(const rex_opt *o, const char *v, void *opts, rex_err *e) {
     int64_t x;
-    if (rex_jraw_i64(rex_str_of(v), &x, NULL) != REX_OK) return bad_value(o, v, "a whole number", e);
+    if (rex_jraw_i64(rex_str_of(v), &x, NULL) != REX_OK)
+        return bad_value(o, v, "a whole number", e);
     if (!in_bounds(o, (double)x)) return out_of_bounds(o, v, e);
     memcpy(field(o, opts), &x, sizeof x);
     return REX_OK;
@@ -235,7 +237,7 @@ bool rex_opt_given(const rex_opt *list, size_t n, const void *opts, const char *
     return given(list, o, opts);
 }
 
-/* ---- the command line --------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------- */
 
 typedef struct {
     rex_arena *a;
@@ -274,8 +276,7 @@ static rex_status long_option(const args *x, int *at) {
     const char *const word = x->argv[*at] + 2;
     const size_t len = strcspn(word, "=");
     char name[NAME_MAX_LEN];
-    if (len >= sizeof name)
-        return rex_fail(x->e, REX_EARG, -1, "unknown option --%.60s...", word);
+    if (len >= sizeof name) return rex_fail(x->e, REX_EARG, -1, "unknown option --%.60s...", word);
     memcpy(name, word, len);
     name[len] = 0;
     const char *value = word[len] ? word + len + 1 : NULL;
@@ -324,7 +325,7 @@ rex_status rex_opt_args(rex_arena *a, const rex_opt *list, size_t n, void *opts,
     return REX_OK;
 }
 
-/* ---- YAML --------------------------------------------------------------------------------------- */
+/* ---- YAML ------------------------------------------------------------------------------- */
 
 typedef struct {
     yaml_parser_t parser;
@@ -362,12 +363,15 @@ static rex_status yaml_next(recipe *r) {
 static int64_t line_of(const recipe *r) { return (int64_t)r->ev.start_mark.line + 1; }
 
 static rex_status yaml_want(const recipe *r, const char *want) {
-    static const char *const name[] = {
-        [YAML_STREAM_END_EVENT] = "the end",       [YAML_DOCUMENT_START_EVENT] = "a second document",
-        [YAML_DOCUMENT_END_EVENT] = "the end",     [YAML_ALIAS_EVENT] = "an alias",
-        [YAML_SCALAR_EVENT] = "a value",           [YAML_SEQUENCE_START_EVENT] = "a list",
-        [YAML_SEQUENCE_END_EVENT] = "the list's end", [YAML_MAPPING_START_EVENT] = "a mapping",
-        [YAML_MAPPING_END_EVENT] = "the mapping's end"};
+    static const char *const name[] = {[YAML_STREAM_END_EVENT] = "the end",
+                                       [YAML_DOCUMENT_START_EVENT] = "a second document",
+                                       [YAML_DOCUMENT_END_EVENT] = "the end",
+                                       [YAML_ALIAS_EVENT] = "an alias",
+                                       [YAML_SCALAR_EVENT] = "a value",
+                                       [YAML_SEQUENCE_START_EVENT] = "a list",
+                                       [YAML_SEQUENCE_END_EVENT] = "the list's end",
+                                       [YAML_MAPPING_START_EVENT] = "a mapping",
+                                       [YAML_MAPPING_END_EVENT] = "the mapping's end"};
     const size_t i = (size_t)r->ev.type;
     const char *const seen = i < sizeof name / sizeof name[0] && name[i] ? name[i] : "nothing";
     return rex_fail(r->e, REX_EFORMAT, line_of(r), "%s: line %lld: expected %s, found %s", r->path,
@@ -421,8 +425,7 @@ static rex_status yaml_pair(recipe *r, rex_arena *a, const rex_opt *list, size_t
     } else {
         const size_t i = (size_t)(o - list);
         const uint64_t bit = (uint64_t)1 << (i % 64);
-        if (seen[i / 64] & bit)
-            s = rex_fail(r->e, REX_EARG, line, "key %s occurs twice", key.p);
+        if (seen[i / 64] & bit) s = rex_fail(r->e, REX_EARG, line, "key %s occurs twice", key.p);
         else s = set_found(list, o, opts, value.p, r->e);
         seen[i / 64] |= bit;
     }
@@ -431,7 +434,8 @@ static rex_status yaml_pair(recipe *r, rex_arena *a, const rex_opt *list, size_t
     return s;
 }
 
-static rex_status yaml_document(recipe *r, rex_arena *a, const rex_opt *list, size_t n, void *opts) {
+static rex_status yaml_document(recipe *r, rex_arena *a, const rex_opt *list, size_t n,
+                                void *opts) {
     uint64_t seen[2] = {0, 0};
     REX_TRY(yaml_next(r)); /* stream start */
     REX_TRY(yaml_next(r));
@@ -471,7 +475,7 @@ rex_status rex_opt_yaml(rex_arena *a, const rex_opt *list, size_t n, void *opts,
     return s;
 }
 
-/* ---- telling ------------------------------------------------------------------------------------ */
+/* ---- telling ---------------------------------------------------------------------------- */
 
 static void enum_name(const rex_opt *o, int at, rex_str *out) {
     const char *p = o->meta;
@@ -556,8 +560,8 @@ void rex_opt_help(const rex_opt *list, size_t n, rex_buf *out) {
         rex_buf_addf(out, "  %s", head);
         if (w + 2 > HELP_COL) rex_buf_addf(out, "\n%*s", HELP_COL, "");
         else rex_buf_addf(out, "%*s", HELP_COL - w, "");
-        const bool tell = list[i].def[0] && !(list[i].kind == REX_OPT_BOOL &&
-                                              strcmp(list[i].def, "false") == 0);
+        const bool tell =
+            list[i].def[0] && !(list[i].kind == REX_OPT_BOOL && strcmp(list[i].def, "false") == 0);
         (void)snprintf(text, sizeof text, tell ? "%s [%s]" : "%s", help, list[i].def);
         wrap(out, text, HELP_COL);
         rex_buf_add(out, "\n", 1);

@@ -43,8 +43,8 @@ struct rex_pool {
     void *ud;
     size_t items, chunk;
     atomic_size_t next;
-    atomic_int busy;    /* helpers that have not finished this round */
-    atomic_uint round;  /* raised for each run */
+    atomic_int busy;   /* helpers that have not finished this round */
+    atomic_uint round; /* raised for each run */
     atomic_bool closing;
 };
 

@@ -33,9 +33,7 @@ rex_u32x4 rex_rand_u32x4(rex_key k, rex_u32x4 counter) {
     return counter;
 }
 
-rex_key rex_key_make(uint64_t seed) {
-    return (rex_key){{(uint32_t)seed, (uint32_t)(seed >> 32)}};
-}
+rex_key rex_key_make(uint64_t seed) { return (rex_key){{(uint32_t)seed, (uint32_t)(seed >> 32)}}; }
 
 rex_key rex_key_fold(rex_key k, uint64_t with) {
     const rex_u32x4 r = rex_rand_u32x4(
@@ -43,12 +41,12 @@ rex_key rex_key_fold(rex_key k, uint64_t with) {
     return (rex_key){{r.v[0], r.v[1]}};
 }
 
-/* ---- named draws -------------------------------------------------------------------------------- */
+/* ---- named draws ------------------------------------------------------------------------ */
 
 static rex_u32x4 named(rex_key k, rex_stream s, uint32_t pos, uint32_t sample, uint64_t id) {
     rex_assert(sample < 1u << 24);
-    return rex_rand_u32x4(k, (rex_u32x4){{pos, (uint32_t)s << 24 | sample, (uint32_t)id,
-                                          (uint32_t)(id >> 32)}});
+    return rex_rand_u32x4(
+        k, (rex_u32x4){{pos, (uint32_t)s << 24 | sample, (uint32_t)id, (uint32_t)(id >> 32)}});
 }
 
 /* [0, 1) in steps of 2^-53: with 24 bits, what is rarer than 6e-8 would be out of reach. */

@@ -8,7 +8,7 @@
 
 #include "base.h"
 
-/* ---- numbers as text (bits.c) -------------------------------------------------------------- */
+/* ---- numbers as text (bits.c) ----------------------------------------------------------- */
 
 /* Decimal text to a number, correctly rounded, whatever the locale; false when the whole text is
  * not one finite number. */
@@ -18,9 +18,17 @@ bool rex_num_parse(rex_str s, double *out);
 size_t rex_num_print(char out[REX_NUM_MAX], double v);
 size_t rex_num_print_f32(char out[REX_NUM_MAX], float v);
 
-/* ---- JSON (json.c): strict RFC 8259; errors carry byte positions ----------------------------- */
+/* ---- JSON (json.c): strict RFC 8259; errors carry byte positions ------------------------ */
 
-typedef enum { REX_J_NULL, REX_J_FALSE, REX_J_TRUE, REX_J_NUM, REX_J_STR, REX_J_ARR, REX_J_OBJ } rex_jkind;
+typedef enum {
+    REX_J_NULL,
+    REX_J_FALSE,
+    REX_J_TRUE,
+    REX_J_NUM,
+    REX_J_STR,
+    REX_J_ARR,
+    REX_J_OBJ
+} rex_jkind;
 
 typedef struct rex_jval rex_jval;
 struct rex_jval {
@@ -28,7 +36,7 @@ struct rex_jval {
     uint32_t n; /* elements or members */
     int64_t at; /* byte offset in the text */
     union {
-        rex_str s;      /* J_STR: decoded, may hold NUL; J_NUM: source text */
+        rex_str s; /* J_STR: decoded, may hold NUL; J_NUM: source text */
         struct {
             rex_jval *item; /* J_ARR, J_OBJ: n values */
             rex_str *key;   /* J_OBJ: n decoded names in file order */
@@ -38,7 +46,8 @@ struct rex_jval {
 
 /* A whole document into the arena. `what` names it in errors. Depth is bounded at 128. A name
  * that occurs twice in one object is refused. */
-REX_MUST rex_status rex_json_parse(rex_arena *a, rex_str text, const char *what, rex_jval **out, rex_err *e);
+REX_MUST rex_status rex_json_parse(rex_arena *a, rex_str text, const char *what, rex_jval **out,
+                                   rex_err *e);
 REX_MUST rex_status rex_json_load(rex_arena *a, const char *path, rex_jval **out, rex_err *e);
 /* A member by name; NULL if absent or if `obj` is no object. */
 const rex_jval *rex_json_get(const rex_jval *obj, const char *key);
@@ -49,7 +58,8 @@ const char *rex_json_kind_name(rex_jkind k); /* "a string" */
 /* The fast road for records: the source spans of the wanted top-level members of one object.
  * Members not wanted are skipped unparsed (brackets and strings are still balanced). Absent
  * members have p == NULL. Names in `want` are plain ASCII. */
-REX_MUST rex_status rex_jscan(rex_str line, const rex_str *want, size_t n, rex_str *raw, rex_err *e);
+REX_MUST rex_status rex_jscan(rex_str line, const rex_str *want, size_t n, rex_str *raw,
+                              rex_err *e);
 rex_jkind rex_jraw_kind(rex_str raw);
 REX_MUST rex_status rex_jraw_f64(rex_str raw, double *out, rex_err *e);
 REX_MUST rex_status rex_jraw_i64(rex_str raw, int64_t *out, rex_err *e);
@@ -60,7 +70,8 @@ REX_MUST rex_status rex_jraw_str(rex_arena *a, rex_str raw, rex_str *out, rex_er
  * none. `no` counts from 1. Done: REX_OK with *more false. */
 typedef struct rex_lines rex_lines;
 REX_MUST rex_status rex_lines_open(const char *path, rex_lines **out, rex_err *e);
-REX_MUST rex_status rex_lines_next(rex_lines *l, rex_str *line, int64_t *no, bool *more, rex_err *e);
+REX_MUST rex_status rex_lines_next(rex_lines *l, rex_str *line, int64_t *no, bool *more,
+                                   rex_err *e);
 void rex_lines_close(rex_lines *l);
 
 /* A writer over a buffer: commas and escapes are its business. NaN and infinity are a bug. */
@@ -84,7 +95,7 @@ void rex_jw_bool(rex_jw *w, bool v);
 void rex_jw_null(rex_jw *w);
 void rex_jw_raw(rex_jw *w, rex_str json); /* a finished value */
 
-/* ---- options (opt.c): one list gives struct, defaults, parser, help, JSON, YAML, man page ------ */
+/* ---- options (opt.c): one list gives struct, defaults, parser, help, JSON, YAML, man page  */
 
 /* A list is a macro L(X) of lines
  *     X(KIND, name, "default", lo, hi, "META or a|b|c", "help")
@@ -94,7 +105,14 @@ void rex_jw_raw(rex_jw *w, rex_str json); /* a finished value */
  * same parser; a default of "" leaves 0 / NULL and means "not set" (see rex_opt_given). Numbers
  * are held to lo .. hi, both included; lo == hi means no bounds. At most 128 options a list.
  * A one-letter alias is written "k=" before the help text: "k=how many to pick". */
-typedef enum { REX_OPT_BOOL, REX_OPT_I64, REX_OPT_F64, REX_OPT_STR, REX_OPT_ENUM, REX_OPT_LIST } rex_opt_kind;
+typedef enum {
+    REX_OPT_BOOL,
+    REX_OPT_I64,
+    REX_OPT_F64,
+    REX_OPT_STR,
+    REX_OPT_ENUM,
+    REX_OPT_LIST
+} rex_opt_kind;
 #define REX_OPT_T_BOOL bool
 #define REX_OPT_T_I64 int64_t
 #define REX_OPT_T_F64 double
@@ -117,14 +135,14 @@ typedef struct {
 } rex_opt_head;
 
 #define REX_OPT_FIELD(KIND, name, def, lo, hi, meta, help) REX_OPT_T_##KIND name;
-#define REX_OPT_STRUCT(type, LIST)                                                           \
-    typedef struct {                                                                         \
-        rex_opt_head head;                                                                   \
-        LIST(REX_OPT_FIELD)                                                                  \
+#define REX_OPT_STRUCT(type, LIST) \
+    typedef struct {               \
+        rex_opt_head head;         \
+        LIST(REX_OPT_FIELD)        \
     } type
 /* Inside a `static const rex_opt table[] = { LIST(REX_OPT_ROW) };` with REX_OPT_TYPE defined. */
-#define REX_OPT_ROW(KIND, name, def, lo, hi, meta, help)                                     \
-    { REX_OPT_##KIND, #name, def, lo, hi, meta, help, offsetof(REX_OPT_TYPE, name) },
+#define REX_OPT_ROW(KIND, name, def, lo, hi, meta, help) \
+    {REX_OPT_##KIND, #name, def, lo, hi, meta, help, offsetof(REX_OPT_TYPE, name)},
 
 /* Fills the struct with the defaults; a default that does not parse is a bug. */
 void rex_opt_defaults(const rex_opt *list, size_t n, void *opts, size_t bytes);
@@ -137,17 +155,19 @@ REX_MUST rex_status rex_opt_set(const rex_opt *list, size_t n, void *opts, const
  * LIST given twice is joined by a comma, in the arena. `argv` is without the program's name. */
 REX_MUST rex_status rex_opt_args(rex_arena *a, const rex_opt *list, size_t n, void *opts, int argc,
                                  char **argv, int *n_pos, rex_err *e);
-/* A flat YAML file: `key: value` lines, lists become comma-joined text. Unknown keys are refused. */
+/* A flat YAML file: `key: value` lines, lists become comma-joined text. Unknown keys are refused.
+ */
 REX_MUST rex_status rex_opt_yaml(rex_arena *a, const rex_opt *list, size_t n, void *opts,
                                  const char *path, rex_err *e);
 /* The same from text; `what` names it in errors. */
 REX_MUST rex_status rex_opt_yaml_text(rex_arena *a, const rex_opt *list, size_t n, void *opts,
                                       rex_str text, const char *what, rex_err *e);
-/* Whether the option was set by rex_opt_set, rex_opt_args or rex_opt_yaml; `name` is in the list. */
+/* Whether the option was set by rex_opt_set, rex_opt_args or rex_opt_yaml; `name` is in the list.
+ */
 bool rex_opt_given(const rex_opt *list, size_t n, const void *opts, const char *name);
 void rex_opt_json(const rex_opt *list, size_t n, const void *opts, rex_jw *w); /* an object */
-void rex_opt_help(const rex_opt *list, size_t n, rex_buf *out);               /* for --help */
-void rex_opt_man(const rex_opt *list, size_t n, rex_buf *out);                /* roff */
+void rex_opt_help(const rex_opt *list, size_t n, rex_buf *out);                /* for --help */
+void rex_opt_man(const rex_opt *list, size_t n, rex_buf *out);                 /* roff */
 void rex_man_text(rex_buf *out, const char *text); /* escapes text for roff */
 /* The nearest of `count` names to `name` by edit distance, or NULL if none is near. */
 const char *rex_nearest(const char *name, const char *const *names, size_t count);

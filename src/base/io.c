@@ -143,6 +143,8 @@ rex_status rex_lines_next(rex_lines *l, rex_str *line, int64_t *no, bool *more, 
     return REX_OK;
 }
 
+bool rex_lines_stay(const rex_lines *l) { return l->map != NULL; }
+
 void rex_lines_close(rex_lines *l) {
     if (!l) return;
     rex_map_close(l->map);

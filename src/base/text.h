@@ -72,6 +72,8 @@ typedef struct rex_lines rex_lines;
 REX_MUST rex_status rex_lines_open(const char *path, rex_lines **out, rex_err *e);
 REX_MUST rex_status rex_lines_next(rex_lines *l, rex_str *line, int64_t *no, bool *more,
                                    rex_err *e);
+/* True if lines are views of a mapped file and stay valid until close, not only until the next. */
+bool rex_lines_stay(const rex_lines *l);
 void rex_lines_close(rex_lines *l);
 
 /* A writer over a buffer: commas and escapes are its business. NaN and infinity are a bug. */

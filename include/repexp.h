@@ -532,6 +532,48 @@ REX_API REX_MUST rex_status rex_chat_encode(const rex_tok *t, const rex_chat *c,
                                             size_t n, bool open, uint32_t flags, rex_arena *a,
                                             rex_ids *out, rex_str *shown, rex_err *e);
 
+/* ---- models -------------------------------------------------------------------------------- */
+
+/* A language model: a Hugging Face folder (config.json, safetensors in one file or shards) or one
+ * GGUF file. Read-only after open; any number of generators may share it. */
+typedef struct rex_model rex_model;
+
+/* How the linear layers and the head compute. F32: weights widened exactly, f32 FMA, the bits are
+ * portable. BF16: activations and weights rounded to bf16, pairs accumulated in f32. One setting for
+ * sampling, scoring and training. */
+typedef enum { REX_COMPUTE_F32, REX_COMPUTE_BF16 } rex_compute;
+
+typedef struct {
+    size_t size;
+    int64_t context; /* positions of a sequence, 0: the model's own number. With LongRoPE the default is
+                      * the original context, more selects the long frequencies */
+    rex_compute compute;
+    const char *kernel; /* a name of rex_kern_list; NULL: the best */
+    bool train;         /* everything as f32, writable */
+    bool config_only;   /* no weights: rex_model_about alone is of use */
+} rex_model_opts;
+
+/* What was opened; texts and lists are valid until close. */
+typedef struct {
+    size_t size;
+    const char *arch, *format, *kernel, *compute;
+    const char *weights; /* the format of most panels: "bf16" */
+    int64_t layers, heads, kv_heads, head_dim, width, ffn, vocab, context, params;
+    bool tied;
+    size_t panel_bytes;
+    int32_t bos; /* -1: none */
+    size_t n_eos;
+    const int32_t *eos; /* of config.json, generation_config.json or the GGUF metadata */
+} rex_model_info;
+
+REX_API void rex_model_defaults(rex_model_opts *o);
+/* `o` may be NULL; `pool` (may be NULL) is used for loading only. Errors name file, tensor or key;
+ * config keys that nobody knows are warnings. */
+REX_API REX_MUST rex_status rex_model_open(const char *path, const rex_model_opts *o, rex_pool *pool,
+                                           rex_model **out, rex_err *e);
+REX_API const rex_model_info *rex_model_about(const rex_model *m);
+REX_API void rex_model_close(rex_model *m);
+
 /* ---- tasks ------------------------------------------------------------------------------ */
 
 /* What a verifier says of a response. `broken` is the verifier's own failure: its reward is null,

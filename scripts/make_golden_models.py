@@ -103,7 +103,9 @@ def make(name, config, dtype, out):
     extra = os.path.join(folder, "generation_config.json")
     if name != "llama" and os.path.exists(extra):
         os.remove(extra)
-    model = model.float()
+    if dtype == "bf16":     # a cast would round the rotary frequencies, too
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+        model.eval()
     ids = torch.randint(3, config.vocab_size, (1, T), generator=gen)
     raw = {}
     model.model.layers[-1].register_forward_hook(

@@ -118,15 +118,12 @@ void rex_ref_gemm(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t
     for (int64_t m = m0; m < m1; m++)
         for (int64_t n = p0 * REX_PANEL; n < n1; n++) {
             float *y = j->y + m * j->y_row + n / REX_PANEL * j->y_panel + n % REX_PANEL;
-            *y = chain(j, m, n, j->more ? *y : 0.0f);
+            const float add = j->add != NULL ? j->add[m * j->add_row + n] : 0.0f; /* may be y itself */
+            const float sum = chain(j, m, n, j->more ? *y : 0.0f);
+            const float biased = j->bias != NULL ? sum + j->bias[n] : sum;
+            *y = j->add != NULL ? biased + add : biased;
         }
     if (j->bf16) flush_leave(fp);
-    for (int64_t m = m0; m < m1; m++)
-        for (int64_t n = p0 * REX_PANEL; n < n1; n++) {
-            float *y = j->y + m * j->y_row + n / REX_PANEL * j->y_panel + n % REX_PANEL;
-            if (j->bias != NULL) *y = *y + j->bias[n];
-            if (j->add != NULL) *y = *y + j->add[m * j->add_row + n];
-        }
 }
 
 /* ---- attention ------------------------------------------------------------------------------------ */

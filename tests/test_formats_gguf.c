@@ -43,7 +43,8 @@ START_TEST(t_gguf_widens_as_python) {
         CHECK_MEM(got, w->data.p + w->row_bytes + 4 * (size_t)at, 4 * (size_t)block);
     }
     rex_gguf_close(g);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_gguf_packs_q8_0_as_python) {
     rex_err e;
@@ -59,7 +60,8 @@ START_TEST(t_gguf_packs_q8_0_as_python) {
         CHECK_MEM(got, want->data.p + (size_t)r * want->row_bytes, sizeof got);
     }
     rex_gguf_close(g);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_gguf_metadata_by_sort) {
     rex_err e;
@@ -74,8 +76,9 @@ START_TEST(t_gguf_metadata_by_sort) {
     static const struct {
         const char *key;
         int64_t v;
-    } ints[] = { { "golden.u8", 200 },         { "golden.i8", -100 },        { "golden.u16", 60000 },
-                 { "golden.i16", -30000 },     { "golden.u32", 4000000000 }, { "golden.i32", -2000000000 },
+    } ints[] = { { "golden.u8", 200 },          { "golden.i8", -100 },
+                 { "golden.u16", 60000 },       { "golden.i16", -30000 },
+                 { "golden.u32", 4000000000 },  { "golden.i32", -2000000000 },
                  { "golden.i64", -(1LL << 62) } };
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) {
         CHECK_OK(rex_gguf_i64(g, ints[i].key, &v, &e), e);
@@ -115,7 +118,8 @@ START_TEST(t_gguf_metadata_by_sort) {
     CHECK_HAS(e.text, "'no.such.key' is missing");
     CHECK(!rex_gguf_find(g, "no such tensor"));
     rex_gguf_close(g);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_gguf_reads_stories260k) {
     NEED_DATA(path, "models/stories260K/stories260K.gguf");
@@ -137,7 +141,8 @@ START_TEST(t_gguf_reads_stories260k) {
     float row[64];
     rex_tensor_get_f32(t, 511, 0, 64, row); /* dropped pages come back */
     rex_gguf_close(g);
-} END_TEST
+}
+END_TEST
 
 /* Everything of a file written again, byte for byte the same tensors and metadata. */
 static rex_status copy(const char *from, const char *to, rex_err *e) {
@@ -146,7 +151,8 @@ static rex_status copy(const char *from, const char *to, rex_err *e) {
     REX_TRY(rex_gguf_open(from, &g, e));
     rex_status s = rex_gguf_out_open(to, &o, e);
     if (s == REX_OK) {
-        for (size_t i = 0; i < rex_gguf_meta_count(g); i++) rex_gguf_out_meta(o, rex_gguf_meta_at(g, i));
+        for (size_t i = 0; i < rex_gguf_meta_count(g); i++)
+            rex_gguf_out_meta(o, rex_gguf_meta_at(g, i));
         for (size_t i = 0; i < rex_gguf_count(g); i++) rex_gguf_out_tensor(o, rex_gguf_at(g, i));
         for (size_t i = 0; i < rex_gguf_count(g); i++) {
             const rex_view d = rex_gguf_at(g, i)->data;
@@ -191,7 +197,8 @@ START_TEST(t_gguf_round_trip) {
     }
     rex_gguf_close(a);
     rex_gguf_close(b);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_gguf_writer_kinds) {
     rex_err e;
@@ -215,7 +222,9 @@ START_TEST(t_gguf_writer_kinds) {
     rex_gguf_out_strs(o, "a.strs", words, 2);
     rex_gguf_out_i32s(o, "a.i32s", ints, 2);
     rex_gguf_out_f32s(o, "a.f32s", floats, 2);
-    const rex_tensor t = { .name = rex_str_of("none"), .type = REX_T_F32, .ndim = 2, .dim = { 0, 3 } };
+    const rex_tensor t = {
+        .name = rex_str_of("none"), .type = REX_T_F32, .ndim = 2, .dim = { 0, 3 }
+    };
     const rex_tensor u = { .name = rex_str_of("one"), .type = REX_T_F32, .ndim = 1, .dim = { 2 } };
     rex_gguf_out_tensor(o, &t);
     rex_gguf_out_tensor(o, &u);
@@ -241,14 +250,17 @@ START_TEST(t_gguf_writer_kinds) {
     CHECK_EQ(must(g, "none")->rows, 0);
     CHECK_MEM(must(g, "one")->data.p, floats, sizeof floats);
     rex_gguf_close(g);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_gguf_writer_tells_misuse) {
     rex_err e;
     rex_gguf_out *o;
     const float x[3] = { 1, 2, 3 };
     const rex_tensor u = { .name = rex_str_of("one"), .type = REX_T_F32, .ndim = 1, .dim = { 2 } };
-    const rex_tensor odd = { .name = rex_str_of("odd"), .type = REX_T_Q8_0, .ndim = 1, .dim = { 33 } };
+    const rex_tensor odd = {
+        .name = rex_str_of("odd"), .type = REX_T_Q8_0, .ndim = 1, .dim = { 33 }
+    };
     const char *path = rex_test_tmp("never.gguf");
     for (int how = 0; how < 5; how++) {
         CHECK_OK(rex_gguf_out_open(path, &o, &e), e);
@@ -267,7 +279,8 @@ START_TEST(t_gguf_writer_tells_misuse) {
     CHECK_OK(rex_gguf_out_open(path, &o, &e), e);
     rex_gguf_out_close(o); /* without commit: no file */
     CHECK(access(path, F_OK) != 0);
-} END_TEST
+}
+END_TEST
 
 /* ---- files that lie ---- */
 
@@ -286,7 +299,8 @@ static void head(rex_buf *b, uint32_t version, uint64_t n_tensor, uint64_t n_met
     u64(b, n_meta);
 }
 
-static void tensor(rex_buf *b, const char *name, uint64_t rows, uint64_t cols, uint32_t type, uint64_t at) {
+static void tensor(rex_buf *b, const char *name, uint64_t rows, uint64_t cols, uint32_t type,
+                   uint64_t at) {
     str(b, name);
     u32(b, 2);
     u64(b, cols);
@@ -332,7 +346,8 @@ START_TEST(t_gguf_refuses_bad_heads) {
     head(&b, 3, 0, 1ull << 40);
     refused(&b, REX_EFORMAT, "1099511627776 metadata entries");
     rex_buf_free(&b);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_gguf_refuses_bad_metadata) {
     rex_buf b;
@@ -390,7 +405,8 @@ START_TEST(t_gguf_refuses_bad_metadata) {
     pad(&b, 64);
     refused(&b, REX_EFORMAT, "power of two");
     rex_buf_free(&b);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_gguf_refuses_bad_tensors) {
     rex_buf b;
@@ -439,7 +455,8 @@ START_TEST(t_gguf_refuses_bad_tensors) {
     pad(&b, 256);
     refused(&b, REX_EFORMAT, "it is cut short or its header lies");
     rex_buf_free(&b);
-} END_TEST
+}
+END_TEST
 
 /* Every prefix of a real file that lacks a byte of its last tensor is refused, none crashes. */
 START_TEST(t_gguf_refuses_every_prefix) {
@@ -463,7 +480,8 @@ START_TEST(t_gguf_refuses_every_prefix) {
         }
     }
     rex_map_close(m);
-} END_TEST
+}
+END_TEST
 
 static rex_status open_close(const char *path) {
     rex_gguf *g;
@@ -477,7 +495,8 @@ START_TEST(t_gguf_survives_failing_allocations) {
     const char *to = rex_test_tmp("tortured.gguf");
     REX_TORTURE(open_close(GOLDEN));
     REX_TORTURE(copy(GOLDEN, to, &e));
-} END_TEST
+}
+END_TEST
 
 REX_TEST_MAIN("formats_gguf", t_gguf_widens_as_python, t_gguf_packs_q8_0_as_python,
               t_gguf_metadata_by_sort, t_gguf_reads_stories260k, t_gguf_round_trip,

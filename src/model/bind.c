@@ -320,7 +320,7 @@ static void list_layer(listing *l, rex_model *m, int i) {
 }
 
 static void list_all(listing *l, rex_model *m) {
-    put(l, REX_SLOT_EMBED, -1, m->s.V, m->s.D, NULL, m->embed_own);
+    put(l, REX_SLOT_EMBED, -1, m->s.V, m->s.D, m->s.tied ? &m->head : NULL, m->embed_own);
     for (int i = 0; i < m->s.L; i++) list_layer(l, m, i);
     put(l, REX_SLOT_NORM, -1, 1, m->s.D, NULL, m->norm);
     if (!m->s.tied) put(l, REX_SLOT_HEAD, -1, m->s.V, m->s.D, &m->head, NULL);

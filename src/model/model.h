@@ -89,7 +89,8 @@ typedef struct {
     rex_slot slot;
     int layer;         /* -1: not of a layer */
     int64_t rows, cols; /* a vector has rows == 1 */
-    rex_lin *lin;      /* the matrix, or the layer whose bias this is; NULL: vector or embedding */
+    rex_lin *lin;      /* the matrix (a tied embedding: the head), or the layer whose bias this is;
+                        * NULL: vector or untied embedding */
     float *vec;        /* norms and biases; the embedding of a model opened for training */
 } rex_param;
 

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * backward.c: the mirror of forward.c. Each step of a block stands here in reverse order under the
+ * same name of its activation; dX = dY W reads panels turned round (made per layer into one piece of
+ * scratch), dW += X^T dY continues the chains in the slab. The loss takes a tile of rows: their
+ * logits, statistics, log-probabilities, the caller's dLoss/dlogp, and the gradient of the logits in
+ * the same memory; nothing of the size tokens x vocabulary exists.
+ */
+#include "train.h"
+
+#include <string.h>
+
+enum { ROWS = 64 }; /* rows of one piece of row-wise work */
+enum { WORD_TILE = 4096, LOGIT_BYTES = 64 << 20 };
+
+struct rex_back {
+    rex_ctx *c;
+    rex_grads *g;
+    int64_t tile; /* rows whose logits exist at once */
+    float *dx, *dn, *dqkv, *datt, *dgu, *dact; /* (rows, width) each */
+    float *pick, *dpick, *logits;              /* (tile, D), (tile, D), (tile, V) */
+    float *turned;                             /* transposed panels of one matrix, or word tile */
+    double *logp, *ent, *lse;                  /* (tile) */
+    float *dlogp, *dent;                       /* (tile) */
+    int32_t *doc;                              /* first row of each document of the step, and its end */
+    int64_t *slot;                             /* parameter number by (layer, slot), -1: none */
+    void *scratch;
+    size_t scratch_each;
+    void *slab; /* owned */
+};
+
+/* ---- plan ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int64_t M, D, A, C, F, V, tile, turned; /* A = H*hd, C = (H+2K)*hd */
+    size_t scratch_each;
+} plan;
+
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static int64_t turned_floats(int64_t n_in, int64_t n_out) {
+    return rex_panel_count(n_in) * REX_PANEL * n_out;
+}
+
+static plan plan_of(const rex_model *m, const rex_ctx_opts *o) {
+    const rex_shape *const s = &m->s;
+    plan p = { .M = o->rows, .D = s->D, .A = (int64_t)s->H * s->hd,
+               .C = (int64_t)(s->H + 2 * s->K) * s->hd, .F = s->F, .V = s->V };
+    p.tile = LOGIT_BYTES / 4 / p.V;
+    p.tile = p.tile < 32 ? 32 : p.tile;
+    if (p.tile > p.M) p.tile = p.M;
+    p.turned = larger(turned_floats(p.D, p.C), turned_floats(p.A, p.D));
+    p.turned = larger(p.turned, larger(turned_floats(p.D, 2 * p.F), turned_floats(p.F, p.D)));
+    p.turned = larger(p.turned, turned_floats(p.D, p.V < WORD_TILE ? p.V : WORD_TILE));
+    p.scratch_each = rex_attn_grad_scratch(s->H, s->K, s->hd, o->per_seq);
+    if (p.scratch_each < REX_GEMM_SCRATCH) p.scratch_each = REX_GEMM_SCRATCH;
+    p.scratch_each = (p.scratch_each + 63) / 64 * 64;
+    return p;
+}
+
+/* Hands out the slab piece by piece; with base NULL it only counts. */
+static void *piece(char *base, size_t *at, int64_t n, size_t size) {
+    char *const p = base ? base + *at : NULL;
+    *at += ((size_t)n * size + 63) / 64 * 64;
+    return p;
+}
+
+static size_t lay_out(rex_back *b, char *base, const plan *p, int workers, size_t n_slot) {
+    size_t at = 0;
+    b->tile = p->tile;
+    b->dx = piece(base, &at, p->M * p->D, 4);
+    b->dn = piece(base, &at, p->M * p->D, 4);
+    b->dqkv = piece(base, &at, p->M * p->C, 4);
+    b->datt = piece(base, &at, p->M * p->A, 4);
+    b->dgu = piece(base, &at, p->M * 2 * p->F, 4);
+    b->dact = piece(base, &at, p->M * p->F, 4);
+    b->pick = piece(base, &at, p->tile * p->D, 4);
+    b->dpick = piece(base, &at, p->tile * p->D, 4);
+    b->logits = piece(base, &at, p->tile * p->V, 4);
+    b->turned = piece(base, &at, p->turned, 4);
+    b->logp = piece(base, &at, p->tile, 8);
+    b->ent = piece(base, &at, p->tile, 8);
+    b->lse = piece(base, &at, p->tile, 8);
+    b->dlogp = piece(base, &at, p->tile, 4);
+    b->dent = piece(base, &at, p->tile, 4);
+    b->doc = piece(base, &at, p->M + 1, 4);
+    b->slot = piece(base, &at, (int64_t)n_slot, 8);
+    b->scratch = piece(base, &at, workers, p->scratch_each);
+    b->scratch_each = p->scratch_each;
+    return at;
+}
+
+static size_t slots_of(const rex_model *m) {
+    return (size_t)(m->s.L + 1) * REX_SLOT_COUNT;
+}
+
+size_t rex_back_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o) {
+    rex_back b;
+    const plan p = plan_of(m, o);
+    return lay_out(&b, NULL, &p, pool ? rex_pool_size(pool) : 1, slots_of(m));
+}
+
+rex_status rex_back_open(rex_ctx *c, rex_grads *g, rex_back **out, rex_err *e) {
+    rex_assert(c->o.keep && g->m == c->m);
+    rex_back *const b = rex_mem_take(1, sizeof *b, e);
+    if (!b) return REX_ENOMEM;
+    const plan p = plan_of(c->m, &c->o);
+    const int workers = c->pool ? rex_pool_size(c->pool) : 1;
+    const size_t bytes = lay_out(b, NULL, &p, workers, slots_of(c->m));
+    b->slab = rex_mem_take(1, bytes, e);
+    if (!b->slab) {
+        rex_mem_free(b);
+        return REX_ENOMEM;
+    }
+    lay_out(b, b->slab, &p, workers, slots_of(c->m));
+    b->c = c;
+    b->g = g;
+    for (size_t i = 0; i < slots_of(c->m); i++) b->slot[i] = -1;
+    for (size_t i = 0; i < g->n; i++)
+        if (g->train[i])
+            b->slot[(size_t)(g->param[i].layer + 1) * REX_SLOT_COUNT + g->param[i].slot] = (int64_t)i;
+    *out = b;
+    return REX_OK;
+}
+
+void rex_back_close(rex_back *b) {
+    if (!b) return;
+    rex_mem_free(b->slab);
+    rex_mem_free(b);
+}
+
+/* The gradient of a parameter, or NULL where it is frozen or absent. */
+static float *grad_of(const rex_back *b, int layer, rex_slot slot) {
+    const int64_t i = b->slot[(size_t)(layer + 1) * REX_SLOT_COUNT + slot];
+    return i < 0 ? NULL : b->g->grad + b->g->off[i];
+}
+
+/* ---- products ----------------------------------------------------------------------------------- */
+
+/* dW += X^T dY and db += column sums, X (n, k), dY (n, outputs) with row strides. */
+typedef struct {
+    const rex_back *b;
+    float *y;
+    const float *x;
+    int64_t ld, n, width;
+} sums;
+
+static void sum_columns(void *ud, size_t item, int worker) {
+    (void)worker;
+    const sums *const s = ud;
+    const int64_t d0 = (int64_t)item * ROWS, d1 = d0 + ROWS < s->width ? d0 + ROWS : s->width;
+    s->b->c->m->kern.col_sum(s->y, s->x, s->ld, s->n, d0, d1);
+}
+
+static void grad_linear(const rex_back *b, float *dw, float *db, const float *x, int64_t ldx,
+                        int64_t k, const float *dy, int64_t ldy, int64_t outputs, int64_t n) {
+    if (dw) {
+        const rex_gemm j = { .m = k, .n = outputs, .k = n, .x = x, .x_row = 1, .x_col = ldx,
+                             .w = { .type = REX_K_F32, .n = outputs, .k = n, .ld = ldy, .data = dy },
+                             .y = dw, .y_row = REX_PANEL, .y_panel = k * REX_PANEL, .more = true,
+                             .bf16 = b->c->m->bf16 };
+        rex_gemm_run(&b->c->m->kern, b->c->pool, &j, 1, b->scratch, b->scratch_each);
+    }
+    if (db) {
+        sums s = { b, db, dy, ldy, n, outputs };
+        rex_pool_run(b->c->pool, (size_t)((outputs + ROWS - 1) / ROWS), sum_columns, &s);
+    }
+}
+
+/* dX (= or, with more, +=) dY W for the outputs from0 .. from0+n_out-1 of a matrix in panels;
+ * from0 a multiple of 32. */
+static void grad_input(const rex_back *b, const rex_panels *w, int64_t from0, int64_t n_out,
+                       const float *dy, int64_t ldy, float *dx, int64_t lddx, int64_t n, bool more) {
+    const rex_kern *const k = &b->c->m->kern;
+    const float *const src = w->data;
+    const rex_pack turn = { .from = REX_K_F32, .to = REX_K_F32, .src = src + from0 * w->k,
+                            .from_panels = true, .n = w->k, .k = n_out, .dst = b->turned };
+    rex_pack_run(k, b->c->pool, &turn);
+    const rex_gemm j = { .m = n, .n = w->k, .k = n_out, .x = dy, .x_row = ldy, .x_col = 1,
+                         .w = { .type = REX_K_F32, .n = w->k, .k = n_out, .data = b->turned },
+                         .y = dx, .y_row = lddx, .y_panel = REX_PANEL, .more = more,
+                         .bf16 = b->c->m->bf16 };
+    rex_gemm_run(k, b->c->pool, &j, 1, b->scratch, b->scratch_each);
+}
+
+/* ---- row-wise steps ------------------------------------------------------------------------------- */
+
+typedef struct {
+    const rex_back *b;
+    const rex_layer *layer;
+    const rex_acts *a;
+    int64_t n;
+    /* a norm */
+    float *dx;
+    const float *dy, *x, *w, *rstd;
+    float *dw;
+    bool more;
+    /* the heads */
+    float *dq_norm, *dk_norm;
+    int l;
+} rows_job;
+
+static void norm_rows(void *ud, size_t item, int worker) {
+    (void)worker;
+    const rows_job *const j = ud;
+    const rex_model *const m = j->b->c->m;
+    const int64_t D = m->s.D, i = (int64_t)item * ROWS, n = j->n - i < ROWS ? j->n - i : ROWS;
+    m->kern.rmsnorm_bwd(j->dx + i * D, D, j->dy + i * D, D, j->x + i * D, D, j->w,
+                        m->s.norm_plus1 ? 1.0f : 0.0f, j->rstd + i, n, D, j->more);
+}
+
+static void norm_weights(void *ud, size_t item, int worker) {
+    (void)worker;
+    const rows_job *const j = ud;
+    const rex_model *const m = j->b->c->m;
+    const int64_t D = m->s.D, d0 = (int64_t)item * ROWS, d1 = d0 + ROWS < D ? d0 + ROWS : D;
+    m->kern.rmsnorm_dw(j->dw, j->dy, D, j->x, D, j->rstd, j->n, d0, d1);
+}
+
+/* The gradient of an RMS norm over the width of the stream; dw first, dx may be dy. */
+static void grad_norm(const rex_back *b, float *dw, float *dx, const float *dy, const float *x,
+                      const float *w, const float *rstd, int64_t n, bool more) {
+    rows_job j = { .b = b, .n = n, .dx = dx, .dy = dy, .x = x, .w = w, .rstd = rstd, .dw = dw,
+                   .more = more };
+    if (dw) rex_pool_run(b->c->pool, (size_t)((b->c->m->s.D + ROWS - 1) / ROWS), norm_weights, &j);
+    rex_pool_run(b->c->pool, (size_t)((n + ROWS - 1) / ROWS), norm_rows, &j);
+}
+
+static void gate_rows(void *ud, size_t item, int worker) {
+    (void)worker;
+    const rows_job *const j = ud;
+    const rex_model *const m = j->b->c->m;
+    const int64_t F = m->s.F, i = (int64_t)item * ROWS, n = j->n - i < ROWS ? j->n - i : ROWS;
+    const float *const gu = j->a->gu + i * 2 * F;
+    float *const dgu = j->b->dgu + i * 2 * F;
+    m->kern.gate_bwd(dgu, 2 * F, dgu + F, 2 * F, gu, 2 * F, gu + F, 2 * F, j->b->dact + i * F, F, n,
+                     F, m->s.act);
+}
+
+/* Undoes the rotation and the QK-norm of the query and key heads of some rows. */
+static void head_rows(void *ud, size_t item, int worker) {
+    (void)worker;
+    const rows_job *const j = ud;
+    const rex_ctx *const c = j->b->c;
+    const rex_shape *const s = &c->m->s;
+    const int64_t C = (int64_t)(s->H + 2 * s->K) * s->hd, i = (int64_t)item * ROWS;
+    const int64_t n = j->n - i < ROWS ? j->n - i : ROWS;
+    const int kind = s->local[j->l] ? 1 : 0;
+    float *const d = j->b->dqkv + i * C;
+    c->m->kern.rope(d, C, n, s->H + s->K, s->hd, s->rot / 2, c->cos[kind], c->sin[kind], c->pos + i,
+                    false, -1.0f);
+}
+
+static void head_norms(const rows_job *j) {
+    const rex_ctx *const c = j->b->c;
+    const rex_shape *const s = &c->m->s;
+    const int64_t H = s->H, K = s->K, hd = s->hd, C = (H + 2 * K) * hd;
+    const float plus = s->norm_plus1 ? 1.0f : 0.0f;
+    for (int64_t i = 0; i < j->n; i++) { /* tokens outermost: one ascending chain per weight */
+        float *const d = j->b->dqkv + i * C;
+        const float *const x = j->a->raw + i * C, *const r = j->a->rq + i * (H + K);
+        if (j->dq_norm) c->m->kern.rmsnorm_dw(j->dq_norm, d, hd, x, hd, r, H, 0, hd);
+        if (j->dk_norm)
+            c->m->kern.rmsnorm_dw(j->dk_norm, d + H * hd, hd, x + H * hd, hd, r + H, K, 0, hd);
+        c->m->kern.rmsnorm_bwd(d, hd, d, hd, x, hd, j->layer->norm[REX_NORM_Q], plus, r, H, hd, false);
+        c->m->kern.rmsnorm_bwd(d + H * hd, hd, d + H * hd, hd, x + H * hd, hd,
+                               j->layer->norm[REX_NORM_K], plus, r + H, K, hd, false);
+    }
+}
+
+/* ---- a block ---------------------------------------------------------------------------------------- */
+
+static void grad_attention(const rex_back *b, int l, const rex_acts *a, int64_t n_doc) {
+    const rex_ctx *const c = b->c;
+    const rex_shape *const s = &c->m->s;
+    const int64_t A = (int64_t)s->H * s->hd, G = (int64_t)s->K * s->hd, C = A + 2 * G;
+    rex_attn_grad job[64];
+    for (int64_t i = 0; i < n_doc;) {
+        size_t n = 0;
+        for (; n < 64 && i < n_doc; n++, i++) {
+            const int64_t r0 = b->doc[i], r1 = b->doc[i + 1];
+            const float *const q = a->qkv + r0 * C;
+            float *const d = b->dqkv + r0 * C;
+            job[n] = (rex_attn_grad){ .T = r1 - r0, .H = s->H, .KV = s->K, .hd = s->hd,
+                                      .window = s->local[l] ? s->window : 0, .scale = s->attn_scale,
+                                      .q = q, .k = q + A, .v = q + A + G, .dout = b->datt + r0 * A,
+                                      .q_row = C, .k_row = C, .v_row = C, .dout_row = A,
+                                      .dq = d, .dk = d + A, .dv = d + A + G, .dq_row = C, .dk_row = C,
+                                      .dv_row = C, .cache = c->o.kv_bf16 ? REX_K_BF16 : REX_K_F32 };
+        }
+        rex_attn_grad_run(&c->m->kern, c->pool, job, n, b->scratch, b->scratch_each);
+    }
+}
+
+static void grad_mlp(const rex_back *b, int l, const rex_acts *a, int64_t n) {
+    const rex_model *const m = b->c->m;
+    const rex_layer *const w = &m->layer[l];
+    const int64_t D = m->s.D, F = m->s.F;
+    const float *dy = b->dx;
+    if (m->s.sandwich) {
+        grad_norm(b, grad_of(b, l, REX_SLOT_POST_FFN_NORM), b->dn, b->dx, a->down,
+                  w->norm[REX_NORM_POST_FFN], a->r_d, n, false);
+        dy = b->dn;
+    }
+    grad_linear(b, grad_of(b, l, REX_SLOT_DOWN), grad_of(b, l, REX_SLOT_DOWN_B), a->act, F, F, dy, D,
+                D, n);
+    grad_input(b, &w->lin[REX_LIN_DOWN].w, 0, D, dy, D, b->dact, F, n, false);
+    rows_job j = { .b = b, .a = a, .n = n };
+    rex_pool_run(b->c->pool, (size_t)((n + ROWS - 1) / ROWS), gate_rows, &j);
+    if (m->s.fused_up) {
+        grad_linear(b, grad_of(b, l, REX_SLOT_GATE_UP), NULL, a->xn2, D, D, b->dgu, 2 * F, 2 * F, n);
+        grad_input(b, &w->lin[REX_LIN_GATE].w, 0, 2 * F, b->dgu, 2 * F, b->dn, D, n, false);
+    } else {
+        grad_linear(b, grad_of(b, l, REX_SLOT_GATE), grad_of(b, l, REX_SLOT_GATE_B), a->xn2, D, D,
+                    b->dgu, 2 * F, F, n);
+        grad_linear(b, grad_of(b, l, REX_SLOT_UP), grad_of(b, l, REX_SLOT_UP_B), a->xn2, D, D,
+                    b->dgu + F, 2 * F, F, n);
+        grad_input(b, &w->lin[REX_LIN_GATE].w, 0, F, b->dgu, 2 * F, b->dn, D, n, false);
+        grad_input(b, &w->lin[REX_LIN_UP].w, 0, F, b->dgu + F, 2 * F, b->dn, D, n, true);
+    }
+    grad_norm(b, grad_of(b, l, REX_SLOT_FFN_NORM), b->dx, b->dn, a->x_mid, w->norm[REX_NORM_FFN],
+              a->r2, n, true);
+}
+
+static void grad_qkv(const rex_back *b, int l, const rex_acts *a, int64_t n) {
+    const rex_model *const m = b->c->m;
+    const rex_layer *const w = &m->layer[l];
+    const int64_t D = m->s.D, A = (int64_t)m->s.H * m->s.hd, G = (int64_t)m->s.K * m->s.hd;
+    const int64_t C = A + 2 * G;
+    if (m->s.fused_qkv) {
+        grad_linear(b, grad_of(b, l, REX_SLOT_QKV), NULL, a->xn1, D, D, b->dqkv, C, C, n);
+        grad_input(b, &w->lin[REX_LIN_Q].w, 0, C, b->dqkv, C, b->dn, D, n, false);
+        return;
+    }
+    grad_linear(b, grad_of(b, l, REX_SLOT_Q), grad_of(b, l, REX_SLOT_Q_B), a->xn1, D, D, b->dqkv, C, A, n);
+    grad_linear(b, grad_of(b, l, REX_SLOT_K), grad_of(b, l, REX_SLOT_K_B), a->xn1, D, D, b->dqkv + A, C,
+                G, n);
+    grad_linear(b, grad_of(b, l, REX_SLOT_V), grad_of(b, l, REX_SLOT_V_B), a->xn1, D, D,
+                b->dqkv + A + G, C, G, n);
+    grad_input(b, &w->lin[REX_LIN_Q].w, 0, A, b->dqkv, C, b->dn, D, n, false);
+    grad_input(b, &w->lin[REX_LIN_K].w, 0, G, b->dqkv + A, C, b->dn, D, n, true);
+    grad_input(b, &w->lin[REX_LIN_V].w, 0, G, b->dqkv + A + G, C, b->dn, D, n, true);
+}
+
+static void grad_block(const rex_back *b, int l, int64_t n, int64_t n_doc) {
+    const rex_ctx *const c = b->c;
+    const rex_model *const m = c->m;
+    const rex_layer *const w = &m->layer[l];
+    const rex_acts *const a = &c->act[l];
+    const int64_t D = m->s.D, A = (int64_t)m->s.H * m->s.hd;
+    grad_mlp(b, l, a, n);
+    const float *dy = b->dx;
+    if (m->s.sandwich) {
+        grad_norm(b, grad_of(b, l, REX_SLOT_POST_ATTN_NORM), b->dn, b->dx, a->o,
+                  w->norm[REX_NORM_POST_ATTN], a->r_o, n, false);
+        dy = b->dn;
+    }
+    grad_linear(b, grad_of(b, l, REX_SLOT_O), grad_of(b, l, REX_SLOT_O_B), a->att, A, A, dy, D, D, n);
+    grad_input(b, &w->lin[REX_LIN_O].w, 0, D, dy, D, b->datt, A, n, false);
+    grad_attention(b, l, a, n_doc);
+    rows_job j = { .b = b, .a = a, .layer = w, .n = n, .l = l };
+    rex_pool_run(c->pool, (size_t)((n + ROWS - 1) / ROWS), head_rows, &j);
+    if (m->s.qk_norm) {
+        j.dq_norm = grad_of(b, l, REX_SLOT_Q_NORM);
+        j.dk_norm = grad_of(b, l, REX_SLOT_K_NORM);
+        head_norms(&j);
+    }
+    grad_qkv(b, l, a, n);
+    grad_norm(b, grad_of(b, l, REX_SLOT_IN_NORM), b->dx, b->dn, a->x_in, w->norm[REX_NORM_IN], a->r1,
+              n, true);
+}
+
+/* ---- the loss ------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const rex_back *b;
+    const int32_t *idx, *target;
+    int64_t n;
+} loss_job;
+
+static void row_statistics(void *ud, size_t item, int worker) {
+    (void)worker;
+    const loss_job *const j = ud;
+    const rex_back *const b = j->b;
+    const int64_t V = b->c->m->s.V;
+    const float *const x = b->logits + (int64_t)item * V;
+    const rex_lse s = b->c->m->kern.lse(x, 1.0f, V);
+    b->lse[item] = rex_lse_log(s);
+    b->ent[item] = rex_lse_entropy(s);
+    b->logp[item] = (double)x[j->target[item]] - b->lse[item];
+}
+
+static void row_gradient(void *ud, size_t item, int worker) {
+    (void)worker;
+    const loss_job *const j = ud;
+    const rex_back *const b = j->b;
+    const int64_t V = b->c->m->s.V;
+    b->c->m->kern.xent_bwd(b->logits + (int64_t)item * V, 0, V, j->target[item], b->lse[item],
+                           b->ent[item], b->dlogp[item], b->dent[item]);
+}
+
+/* Rows i0 .. of the targets: logits to their gradient, to the head's, to that of the states. */
+static void loss_tile(const rex_back *b, const loss_job *j, int64_t i0, rex_loss_fn loss, void *ud) {
+    const rex_model *const m = b->c->m;
+    const int64_t D = m->s.D, V = m->s.V, n = j->n;
+    for (int64_t i = 0; i < n; i++)
+        memcpy(b->pick + i * D, b->c->xf + (int64_t)j->idx[i] * D, (size_t)D * sizeof(float));
+    const rex_gemm head = { .m = n, .n = V, .k = D, .x = b->pick, .x_row = D, .x_col = 1,
+                            .w = m->head.w, .y = b->logits, .y_row = V, .y_panel = REX_PANEL,
+                            .bf16 = m->bf16 };
+    rex_gemm_run(&m->kern, b->c->pool, &head, 1, b->scratch, b->scratch_each);
+    loss_job job = *j;
+    rex_pool_run(b->c->pool, (size_t)n, row_statistics, &job);
+    memset(b->dent, 0, (size_t)n * sizeof *b->dent);
+    loss(ud, i0, n, b->logp, b->ent, b->dlogp, b->dent);
+    rex_pool_run(b->c->pool, (size_t)n, row_gradient, &job);
+    float *const dw = grad_of(b, -1, m->s.tied ? REX_SLOT_EMBED : REX_SLOT_HEAD);
+    grad_linear(b, dw, NULL, b->pick, D, D, b->logits, V, V, n);
+    for (int64_t v = 0; v < V; v += WORD_TILE)
+        grad_input(b, &m->head.w, v, V - v < WORD_TILE ? V - v : WORD_TILE, b->logits + v, V, b->dpick,
+                   D, n, v > 0);
+    for (int64_t i = 0; i < n; i++)
+        memcpy(b->dx + (int64_t)j->idx[i] * D, b->dpick + i * D, (size_t)D * sizeof(float));
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------------- */
+
+/* Documents of the step: rows of one sequence, from position 0. */
+static rex_status find_documents(const rex_back *b, int64_t *n_doc, rex_err *e) {
+    const rex_ctx *const c = b->c;
+    int64_t n = 0;
+    for (int32_t i = 0; i < c->n; i++) {
+        const bool begins = i == 0 || c->seq[i] != c->seq[i - 1];
+        if (begins != (c->pos[i] == 0))
+            return rex_fail(e, REX_EBUG, i, "backward: row %d is at position %d: the step holds no whole documents",
+                            i, c->pos[i]);
+        if (begins) b->doc[n++] = i;
+    }
+    b->doc[n] = c->n;
+    *n_doc = n;
+    return REX_OK;
+}
+
+static void embed_channels(void *ud, size_t item, int worker) {
+    (void)worker;
+    const sums *const s = ud;
+    const rex_model *const m = s->b->c->m;
+    const int64_t d0 = (int64_t)item * ROWS, d1 = d0 + ROWS < m->s.D ? d0 + ROWS : m->s.D;
+    m->kern.embed_bwd(s->y, m->s.D, s->b->dx, m->s.D, s->b->c->tok, s->n, d0, d1, m->s.embed_scale);
+}
+
+rex_status rex_back_run(rex_back *b, const int32_t *idx, const int32_t *target, int64_t n,
+                        rex_loss_fn loss, void *ud, rex_err *e) {
+    rex_ctx *const c = b->c;
+    const rex_model *const m = c->m;
+    const int64_t M = c->n, D = m->s.D;
+    int64_t n_doc = 0;
+    REX_TRY(find_documents(b, &n_doc, e));
+    for (int64_t i = 0; i < n; i++)
+        if (target[i] < 0 || target[i] >= m->s.V || idx[i] < 0 || idx[i] >= M)
+            return rex_fail(e, REX_EARG, i, "backward: target %d of row %d is outside the vocabulary of %lld",
+                            (int)target[i], (int)idx[i], (long long)m->s.V);
+    const uint64_t fp = rex_fp_enter();
+    memset(b->dx, 0, (size_t)(M * D) * sizeof(float));
+    for (int64_t i = 0; i < n; i += b->tile) {
+        const loss_job j = { b, idx + i, target + i, n - i < b->tile ? n - i : b->tile };
+        loss_tile(b, &j, i, loss, ud);
+    }
+    grad_norm(b, grad_of(b, -1, REX_SLOT_NORM), b->dx, b->dx, c->x_out, m->norm, c->rf, M, false);
+    for (int l = m->s.L - 1; l >= 0; l--) grad_block(b, l, M, n_doc);
+    float *const de = m->s.tied ? b->g->embed : grad_of(b, -1, REX_SLOT_EMBED);
+    if (de) {
+        sums s = { .b = b, .y = de, .n = M };
+        rex_pool_run(c->pool, (size_t)((D + ROWS - 1) / ROWS), embed_channels, &s);
+    }
+    rex_fp_leave(fp);
+    return REX_OK;
+}

@@ -48,15 +48,16 @@ $(OUT)/dist/%.o: CC := $(if $(MPI),mpicc,$(CC))
 MPI_FLAGS := $(if $(MPI),-DREX_MPI)
 VERSION := $(shell sed -n 's/^.define REX_VERSION "\(.*\)"/\1/p' include/repexp.h)
 SONAME  := librepexp.so.$(firstword $(subst ., ,$(VERSION)))
-COMPILE  = $(CC) $(STRICT) $(LIB_CFLAGS) $(MPI_FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
-LINK     = $(if $(MPI),mpicc,$(CC)) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(XLIBS) $(LIBS)
+Q = $(if $(V),,@echo " $@";)
+COMPILE  = $(Q)$(CC) $(STRICT) $(LIB_CFLAGS) $(MPI_FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+LINK     = $(Q)$(if $(MPI),mpicc,$(CC)) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(XLIBS) $(LIBS)
 
 all: $(OUT)/repexp $(OUT)/librepexp.so
 $(OUT)/librepexp.a: $(OBJ) $(VEC)
 	@rm -f $@
 	@$(AR) rcs $@ $^
 $(OUT)/librepexp.so: $(OBJ) $(VEC)
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs -o $@ $^ $(LIBS)
 $(OUT)/repexp: $(CLI) $(OUT)/librepexp.a
 	$(LINK)
 $(OBJ): $(OUT)/%.o: src/%.c $(OUT)/config.mk
@@ -65,7 +66,7 @@ $(OBJ): $(OUT)/%.o: src/%.c $(OUT)/config.mk
 define VEC_RULE
 $(filter $(OUT)/kernels/$(1)/%,$(VEC)): $(OUT)/kernels/$(1)/vec%.o: src/kernels/cpu_vec%.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(STRICT) $$(CFLAGS) $$(ISA) -fno-lto -MMD -MP -c -o $$@ $$<
+	$$(Q)$$(CC) $$(STRICT) $$(CFLAGS) $$(ISA) -fno-lto -MMD -MP -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call VEC_RULE,$(i))))
 $(OUT)/cli/%.o $(OUT)/tests/%.o $(OUT)/fuzz/%.o $(OUT)/bench/%.o: CFLAGS += -I.

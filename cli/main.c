@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -328,6 +329,9 @@ static void signals(void) {
 int main(int argc, char **argv) {
     term.tty = isatty(STDERR_FILENO) == 1;
     signals();
+    const char *const fail_at = getenv("REPEXP_FAIL_ALLOC"); /* tests: this allocation fails */
+    int64_t nth = 0;
+    if (fail_at && rex_jraw_i64(rex_str_of(fail_at), &nth, NULL) == REX_OK) rex_mem_fail_at(nth);
     rex_log_set(on_log, NULL, REX_LOG_INFO);
     rex_progress_set(on_progress, NULL, term.tty ? 0.2 : 5.0);
     rex_err e = {.code = REX_OK, .at = -1};

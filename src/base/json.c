@@ -236,7 +236,7 @@ static rex_status number_end(const cursor *c, const char *p, const char **end) {
     if (!digit(p, c->end)) return expected(c, p, "a digit");
     if (*p == '0') {
         p++;
-        if (digit(p, c->end)) return bad_at(c, p, "a number begins with a zero");
+        if (digit(p, c->end)) return bad_at(c, p - 1, "a number begins with a zero");
     } else {
         while (digit(p, c->end)) p++;
     }

@@ -108,8 +108,12 @@ static void raise_round(rex_pool *p) {
 }
 
 static int cores(void) {
+#ifdef REX_SMALL
+    return 3;
+#else
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : n > 4096 ? 4096 : (int)n;
+#endif
 }
 
 static rex_status start(rex_pool *p, rex_err *e) {
@@ -140,11 +144,7 @@ rex_status rex_pool_open(int threads, rex_pool **out, rex_err *e) {
         return rex_fail(e, REX_EARG, -1, "workers: %d is outside 0 .. 4096", threads);
     rex_pool *const p = rex_mem_take(1, sizeof *p, e);
     if (!p) return REX_ENOMEM;
-#ifdef REX_SMALL
-    p->n = threads ? threads : 3;
-#else
     p->n = threads ? threads : cores();
-#endif
     rex_status s = REX_OK;
     if (p->n > 1) {
         p->thread = rex_mem_take((size_t)p->n - 1, sizeof *p->thread, e);

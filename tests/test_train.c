@@ -188,7 +188,7 @@ typedef struct {
     rex_back *b;
 } rig;
 
-static void rig_open(rig *r, const char *path, int threads, const char *kernel, int rows) {
+static void rig_open(rig *r, const char *path, int threads, const char *kernel, int rows, int redo) {
     rex_err e = {0};
     rex_model_opts mo;
     rex_model_defaults(&mo);
@@ -202,6 +202,7 @@ static void rig_open(rig *r, const char *path, int threads, const char *kernel, 
     co.cache = 8 * 64;
     co.logit_rows = 1;
     co.keep = true;
+    co.redo = redo;
     r->pool = NULL;
     CHECK_STATUS(rex_pool_open(threads, &r->pool, &e), REX_OK);
     CHECK_STATUS(rex_model_open(path, &mo, r->pool, &r->m, &e), REX_OK);
@@ -265,7 +266,7 @@ static size_t place(const rig *r, size_t i, int64_t row, int64_t col) {
 static void check_direction(const char *arch) {
     rig r;
     rex_err e = {0};
-    rig_open(&r, model_path(arch), 2, NULL, 64);
+    rig_open(&r, model_path(arch), 2, NULL, 64, 0);
     const docs d = make_docs(r.m->s.V);
     rex_grads_zero(r.g, r.pool);
     run_docs(&r, &d, 0, DOCS);
@@ -316,11 +317,11 @@ START_TEST(t_backward_follows_differences) {
     for (size_t i = 0; i < sizeof ARCHS / sizeof *ARCHS; i++) check_direction(ARCHS[i]);
 } END_TEST
 
-START_TEST(t_backward_batches_threads_tables_do_not_matter) {
+START_TEST(t_backward_batches_threads_tables_recomputation_do_not_matter) {
     for (size_t i = 0; i < sizeof ARCHS / sizeof *ARCHS; i++) {
         rig a, b;
-        rig_open(&a, model_path(ARCHS[i]), 1, "ref", 64);
-        rig_open(&b, model_path(ARCHS[i]), 3, NULL, 40);
+        rig_open(&a, model_path(ARCHS[i]), 1, "ref", 64, 0);
+        rig_open(&b, model_path(ARCHS[i]), 3, NULL, 40, 1);
         const docs d = make_docs(a.m->s.V);
         rex_grads_zero(a.g, a.pool);
         run_docs(&a, &d, 0, DOCS);
@@ -362,5 +363,5 @@ START_TEST(t_optim_schedule_and_patterns) {
     CHECK(!rex_name_matches("a*b*c", "aXXbYbZ"));
 } END_TEST
 
-REX_TEST_MAIN("train", t_backward_follows_differences, t_backward_batches_threads_tables_do_not_matter,
+REX_TEST_MAIN("train", t_backward_follows_differences, t_backward_batches_threads_tables_recomputation_do_not_matter,
               t_optim_schedule_and_patterns)

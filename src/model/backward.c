@@ -350,6 +350,7 @@ static void grad_block(const rex_back *b, int l, int64_t n, int64_t n_doc) {
     const rex_layer *const w = &m->layer[l];
     const rex_acts *const a = &c->act[l];
     const int64_t D = m->s.D, A = (int64_t)m->s.H * m->s.hd;
+    rex_ctx_redo(b->c, l);
     grad_mlp(b, l, a, n);
     const float *dy = b->dx;
     if (m->s.sandwich) {

@@ -27,20 +27,22 @@ static void *piece(slab *s, int64_t count, size_t size) {
 
 static float *floats(slab *s, int64_t rows, int64_t width) { return piece(s, rows * width, sizeof(float)); }
 
-static void acts_of_layer(const rex_ctx *c, slab *s, rex_acts *a, float *x) {
+/* `x`: no layer keeps anything, the stream lies there. `whole`: a set whose xn1, xn2 and act serve
+ * all layers, NULL for that set itself. */
+static void acts_of_layer(const rex_ctx *c, slab *s, rex_acts *a, float *x, const rex_acts *whole) {
     const rex_shape *h = &c->m->s;
     const int64_t R = c->o.rows, D = h->D;
     const int64_t W = (int64_t)(h->H + 2 * h->K) * h->hd;
     *a = (rex_acts){0};
     a->x_in = x ? x : floats(s, R, D);
-    a->xn1 = floats(s, R, D);
+    a->xn1 = whole ? whole->xn1 : floats(s, R, D);
     a->r1 = floats(s, R, 1);
     a->qkv = floats(s, R, W);
     a->raw = h->qk_norm && c->o.keep ? floats(s, R, W) : a->qkv;
     a->rq = h->qk_norm ? floats(s, R, h->H + h->K) : NULL;
     a->att = floats(s, R, (int64_t)h->H * h->hd);
     a->x_mid = x ? x : floats(s, R, D);
-    a->xn2 = x ? a->xn1 : floats(s, R, D);
+    a->xn2 = whole ? whole->xn2 : x ? a->xn1 : floats(s, R, D);
     a->r2 = x ? a->r1 : floats(s, R, 1);
     if (h->sandwich) {
         a->o = floats(s, R, D);
@@ -49,7 +51,21 @@ static void acts_of_layer(const rex_ctx *c, slab *s, rex_acts *a, float *x) {
         a->r_d = x ? a->r_o : floats(s, R, 1);
     }
     a->gu = floats(s, R, 2 * h->F);
-    a->act = floats(s, R, h->F);
+    a->act = whole ? whole->act : floats(s, R, h->F);
+}
+
+/* One whole set; it is the last layer's, and that of the layers that are computed again but for
+ * what enters them. */
+static void acts_kept(const rex_ctx *c, slab *s) {
+    const int L = c->m->s.L;
+    rex_acts whole, other;
+    acts_of_layer(c, s, &whole, NULL, NULL);
+    for (int l = 0; l < L; l++) {
+        other = whole;
+        if (l < c->o.redo) other.x_in = floats(s, c->o.rows, c->m->s.D);
+        else if (l + 1 < L) acts_of_layer(c, s, &other, NULL, &whole);
+        if (s->base) c->act[l] = other;
+    }
 }
 
 static size_t lay_out(rex_ctx *c, char *base) {
@@ -59,13 +75,14 @@ static size_t lay_out(rex_ctx *c, char *base) {
     c->act = piece(&s, h->L, sizeof *c->act);
     rex_acts dummy;
     if (c->o.keep) {
-        for (int l = 0; l < h->L; l++) acts_of_layer(c, &s, base ? &c->act[l] : &dummy, NULL);
+        acts_kept(c, &s);
         c->x_out = floats(&s, R, h->D);
     } else {
         c->x_out = floats(&s, R, h->D);
         const size_t here = s.at;
         /* summing up, x_out is NULL, too: any other address tells that the stream is shared */
-        acts_of_layer(c, &s, base ? &c->act[0] : &dummy, base ? c->x_out : (float *)(void *)&dummy);
+        acts_of_layer(c, &s, base ? &c->act[0] : &dummy, base ? c->x_out : (float *)(void *)&dummy,
+                      NULL);
         rex_assert(s.at > here);
         for (int l = 1; base && l < h->L; l++) c->act[l] = c->act[0];
     }

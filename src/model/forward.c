@@ -220,35 +220,81 @@ static void attention(const stage *s) {
     rex_attn_run(&c->m->kern, c->pool, &job, c->scratch, c->scratch_each);
 }
 
-/* The stretches of the next layer: everything lies two sides further on. */
-static void next_layer_segs(rex_ctx *c) {
+/* The stretches of the layer `by` layers on: everything lies two sides further for each. */
+static void shift_segs(rex_ctx *c, int by) {
+    const ptrdiff_t bytes = 2 * (ptrdiff_t)c->cache.side_bytes * by;
     int32_t last = -1;
     for (int i = 0; i < c->n; i++) {
         if (c->seq[i] == last) continue;
         last = c->seq[i];
         rex_kv_seg *g = c->seg + (size_t)last * (size_t)c->cache.per_seq;
         for (int32_t j = 0; j < c->n_seg[last]; j++) {
-            g[j].k = (const char *)g[j].k + 2 * c->cache.side_bytes;
-            g[j].v = (const char *)g[j].v + 2 * c->cache.side_bytes;
+            g[j].k = (const char *)g[j].k + bytes;
+            g[j].v = (const char *)g[j].v + bytes;
         }
     }
 }
 
+static stage stage_of(rex_ctx *c, int layer) {
+    const bool last = layer + 1 == c->m->s.L;
+    return (stage){c, &c->m->layer[layer], &c->act[layer], last ? c->x_out : c->act[layer + 1].x_in, layer};
+}
+
+/* From the normed stream to the gated MLP. */
+static void upper_part(const stage *s) {
+    rex_ctx *c = s->c;
+    const rex_acts *a = s->a;
+    stage t = *s;
+    qkv(s);
+    by_rows(c, turn_and_store, &t);
+    attention(s);
+    project(s, REX_LIN_O, a->att, a->o, a->x_mid, a->x_in);
+    by_rows(c, norm_mid, &t);
+    gate_up(s);
+    by_rows(c, gate_rows, &t);
+}
+
 static void block(rex_ctx *c, int layer) {
-    const int L = c->m->s.L;
-    stage s = {c, &c->m->layer[layer], &c->act[layer], NULL, layer};
-    s.x_next = layer + 1 < L ? c->act[layer + 1].x_in : c->x_out;
-    rex_acts *a = s.a;
-    qkv(&s);
-    by_rows(c, turn_and_store, &s);
-    attention(&s);
-    project(&s, REX_LIN_O, a->att, a->o, a->x_mid, a->x_in);
-    by_rows(c, norm_mid, &s);
-    gate_up(&s);
-    by_rows(c, gate_rows, &s);
-    project(&s, REX_LIN_DOWN, a->act, a->down, s.x_next, a->x_mid);
+    stage s = stage_of(c, layer);
+    upper_part(&s);
+    project(&s, REX_LIN_DOWN, s.a->act, s.a->down, s.x_next, s.a->x_mid);
     by_rows(c, end_of_block, &s);
-    next_layer_segs(c);
+    shift_segs(c, 1);
+}
+
+/* ---- a block once more ------------------------------------------------------------------------------------ */
+
+static void renorm_mid(void *ud, size_t item, int worker) {
+    (void)worker;
+    const stage *s = ud;
+    norm(s->c, s->a->xn2, s->a->x_mid, s->w->norm[REX_NORM_FFN], s->a->r2, first(item), count(s->c, item));
+}
+
+static void renorm_down(void *ud, size_t item, int worker) {
+    (void)worker;
+    const stage *s = ud;
+    norm(s->c, s->c->xf, s->a->down, s->w->norm[REX_NORM_POST_FFN], s->a->r_d, first(item), count(s->c, item));
+}
+
+void rex_ctx_redo(rex_ctx *c, int layer) {
+    rex_assert(c->o.keep && layer >= 0 && layer < c->m->s.L);
+    stage s = stage_of(c, layer);
+    const uint64_t fp = rex_fp_enter();
+    by_rows(c, norm_in, &s);
+    if (layer < c->o.redo) {
+        const int back = layer - c->m->s.L; /* a step leaves the stretches behind the last layer */
+        shift_segs(c, back);
+        upper_part(&s);
+        shift_segs(c, -back);
+        if (c->m->s.sandwich) {
+            project(&s, REX_LIN_DOWN, s.a->act, s.a->down, NULL, NULL);
+            by_rows(c, renorm_down, &s);
+        }
+    } else {
+        by_rows(c, renorm_mid, &s);
+        by_rows(c, gate_rows, &s);
+    }
+    rex_fp_leave(fp);
 }
 
 /* ---- the step --------------------------------------------------------------------------------------------- */

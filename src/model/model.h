@@ -135,13 +135,15 @@ typedef struct {
     int64_t cache;    /* positions of all, counted in whole blocks of 32; shared ones count once */
     int logit_rows;   /* rows of one rex_ctx_head */
     bool kv_bf16;     /* keys and values rounded to bf16 */
-    bool keep;        /* every layer keeps its activations: training */
+    bool keep;        /* layers keep what the backward pass needs: training */
+    int redo;         /* with keep: the first `redo` layers keep only what enters them, and the backward
+                       * pass computes the rest again */
     int tap;          /* the layer whose states rex_ctx_tap shows: 0 embeddings .. L, -1 after the final
                        * norm (the default) */
 } rex_ctx_opts;
 
-/* What one block leaves behind, (rows, width) each, packed. One set, or one for each layer if kept.
- * The keys and values are in the cache. */
+/* What one block leaves behind, (rows, width) each, packed. One set, or, if kept, one for each layer
+ * but for xn1, xn2 and act, which rex_ctx_redo makes again. The keys and values are in the cache. */
 typedef struct {
     float *x_in;   /* D: the stream that enters the block */
     float *xn1;    /* D: after the first norm */
@@ -215,6 +217,8 @@ int32_t rex_ctx_free(const rex_ctx *c);
  * norm are computed. REX_ELIMIT: a sequence beyond per_seq or no block left (nothing is changed);
  * REX_EARG: a token outside the vocabulary. Allocates nothing. */
 REX_MUST rex_status rex_ctx_step(rex_ctx *c, const rex_row *row, int n, rex_err *e);
+/* After a step with `keep`: makes the activations of one layer whole again, the same bits. */
+void rex_ctx_redo(rex_ctx *c, int layer);
 /* After a step: the state of row i after the final norm; of the tapped layer; (D). */
 const float *rex_ctx_state(const rex_ctx *c, int i);
 const float *rex_ctx_tap(const rex_ctx *c, int i);

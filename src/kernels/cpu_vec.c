@@ -5,6 +5,7 @@
 #include "vec.h"
 
 const rex_kern VEC_TABLE = {
+    .gemm = VEC(gemm),
     .name = VEC_NAME,
     .bf16_note = "emulated",
 };

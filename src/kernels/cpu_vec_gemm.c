@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_vec_gemm.c: matrix products over panels, compiled once per instruction set.
+ *
+ * Lanes run over outputs and every output has one accumulator that walks k upwards, so tile shapes
+ * are free: they never change a bit. Three roads: a matrix-vector path that streams panels as they
+ * lie and widens in registers; register tiles of TILE_M rows by two vectors over rows packed as
+ * [tile][k][TILE_M] and panels widened into scratch where they are not f32; and strips, tiles whose
+ * rows lie anywhere, for attention. A k-block continues its accumulators through y (exact).
+ *
+ * In bf16 mode rows and panels are laid down with the two elements of each pair exchanged, so that
+ * the same tile, with denormals flushed, performs the odd product first and then the even one.
+ */
+#include "vec.h"
+
+#define TILE_N (2 * VW)
+
+/* A block of k: one panel of it (24 KiB) and a tile of rows stay in the first-level cache. */
+#define K_STEP 192
+
+#if defined(REX_VEC_AVX512)
+#define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#define STRIP_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#elif defined(REX_VEC_AVX2)
+#define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#define STRIP_ROWS(X) X(0) X(1) X(2) X(3)
+#else
+#define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define STRIP_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#endif
+
+/* ---- register tiles ------------------------------------------------------------------------------ */
+
+/* `rows` is a constant at every call, so each instance keeps its accumulators in registers. `ahead`
+ * is touched line by line: the next panel block, wanted soon in the second-level cache. */
+HOT void tile(const int rows, int64_t k_len, const float *a, const float *b, float *y, int64_t y_row,
+              bool more, const char *ahead) {
+#define X(i) vf c##i = v_zero(), d##i = v_zero();
+    TILE_ROWS(X)
+#undef X
+    if (more) {
+#define X(i)                                                                                     \
+    if (i < rows) {                                                                              \
+        c##i = v_load(y + i * y_row);                                                            \
+        d##i = v_load(y + i * y_row + VW);                                                       \
+    }
+        TILE_ROWS(X)
+#undef X
+    }
+    for (int64_t k = 0; k < k_len; k++) {
+        const vf b0 = v_load(b);
+        const vf b1 = v_load(b + VW);
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += 64;
+#define X(i)                                                                                     \
+    if (i < rows) {                                                                              \
+        const vf x = v_set(a[i]);                                                                \
+        c##i = v_fma(x, b0, c##i);                                                               \
+        d##i = v_fma(x, b1, d##i);                                                               \
+    }
+        TILE_ROWS(X)
+#undef X
+        a += TILE_M;
+        b += REX_PANEL;
+    }
+#define X(i)                                                                                     \
+    if (i < rows) {                                                                              \
+        v_store(y + i * y_row, c##i);                                                            \
+        v_store(y + i * y_row + VW, d##i);                                                       \
+    }
+    TILE_ROWS(X)
+#undef X
+}
+
+static void tile_any(int rows, int64_t k_len, const float *a, const float *b, float *y, int64_t y_row,
+                     bool more, const char *ahead) {
+    switch (rows) {
+#define X(i) case i + 1: tile(i + 1, k_len, a, b, y, y_row, more, ahead); break;
+        TILE_ROWS(X)
+#undef X
+    }
+}
+
+/* ---- strips ----------------------------------------------------------------------------------------- */
+
+HOT void strip_body(const int rows, const bool full, int64_t cols, int64_t k_len,
+                    const float *const *x, const float *b, int64_t ldb, float *const *y, bool more) {
+    const int64_t n0 = cols < VW ? cols : VW;
+    const int64_t n1 = cols - n0;
+#define X(i)                                                                                     \
+    vf c##i = v_zero(), d##i = v_zero();                                                         \
+    const float *const x##i = i < rows ? x[i] : x[0];
+    STRIP_ROWS(X)
+#undef X
+    if (more) {
+#define X(i)                                                                                     \
+    if (i < rows) {                                                                              \
+        c##i = full ? v_load(y[i]) : v_loadn(y[i], n0);                                          \
+        d##i = full ? v_load(y[i] + VW) : v_loadn(y[i] + VW, n1);                                \
+    }
+        STRIP_ROWS(X)
+#undef X
+    }
+    for (int64_t k = 0; k < k_len; k++) {
+        const vf b0 = full ? v_load(b) : v_loadn(b, n0);
+        const vf b1 = full ? v_load(b + VW) : v_loadn(b + VW, n1);
+        b += ldb;
+#define X(i)                                                                                     \
+    if (i < rows) {                                                                              \
+        const vf v = v_set(x##i[k]);                                                             \
+        c##i = v_fma(v, b0, c##i);                                                               \
+        d##i = v_fma(v, b1, d##i);                                                               \
+    }
+        STRIP_ROWS(X)
+#undef X
+    }
+#define X(i)                                                                                     \
+    if (i < rows) {                                                                              \
+        if (full) {                                                                              \
+            v_store(y[i], c##i);                                                                 \
+            v_store(y[i] + VW, d##i);                                                            \
+        } else {                                                                                 \
+            v_storen(y[i], c##i, n0);                                                            \
+            v_storen(y[i] + VW, d##i, n1);                                                       \
+        }                                                                                        \
+    }
+    STRIP_ROWS(X)
+#undef X
+}
+
+void VEC(strip)(int rows, int64_t cols, int64_t k_len, const float *const *x, const float *b,
+                int64_t ldb, float *const *y, bool more) {
+    const bool full = cols == TILE_N;
+    switch (rows) {
+#define X(i)                                                                                     \
+    case i + 1:                                                                                  \
+        if (full)                                                                                \
+            strip_body(i + 1, true, cols, k_len, x, b, ldb, y, more);                            \
+        else                                                                                     \
+            strip_body(i + 1, false, cols, k_len, x, b, ldb, y, more);                           \
+        break;
+        STRIP_ROWS(X)
+#undef X
+    }
+}
+
+/* ---- packing rows ----------------------------------------------------------------------------------- */
+
+/* Where element k of a row goes: in bf16 mode the elements of a pair change places. */
+static int64_t slot(bool bf16, int64_t k) {
+    return bf16 ? k ^ 1 : k;
+}
+
+/* Rows m .. m+rows-1 of k0 .. k1-1 into dst[slot][wide]. Stores may run up to VW - 1 floats behind
+ * a row; ascending order repairs all but the last, for which the scratch has slack. */
+static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_t k1, int wide,
+                      float *dst) {
+    const float *x = j->x + m * j->x_row + k0 * j->x_col;
+    const int64_t n = k1 - k0;
+    int64_t k = 0;
+    if (j->x_row == 1) {
+        for (; k < n; k++)
+            for (int r = 0; r < rows; r += VW) {
+                const int left = rows - r < VW ? rows - r : VW;
+                vf v = v_loadn(x + k * j->x_col + r, left);
+                if (j->bf16) v = v_near_bf16(v);
+                v_storen(dst + slot(j->bf16, k) * wide + r, v, left);
+            }
+    } else if (rows > 2 && (wide <= VW || wide % VW == 0)) {
+        for (; k + VW <= n; k += VW)
+            for (int r0 = 0; r0 < rows; r0 += VW) {
+                vf t[VW];
+                for (int r = 0; r < VW; r++)
+                    t[r] = r0 + r < rows ? v_load(x + (r0 + r) * j->x_row + k) : v_zero();
+                v_transpose(t);
+                for (int i = 0; i < VW; i++) {
+                    const vf v = j->bf16 ? v_near_bf16(t[i ^ 1]) : t[i];
+                    v_store(dst + (k + i) * wide + r0, v);
+                }
+            }
+    }
+    for (; k < n; k++)
+        for (int r = 0; r < rows; r++) {
+            const float v = x[r * j->x_row + k * j->x_col];
+            dst[slot(j->bf16, k) * wide + r] = j->bf16 ? bf16_wide(bf16_near(v)) : v;
+        }
+    if (j->bf16 && n % 2 != 0)
+        for (int r = 0; r < rows; r++) dst[(n - 1) * wide + r] = 0.0f;
+}
+
+/* ---- widening panels ----------------------------------------------------------------------------------- */
+
+static void widen_pairs(float *dst, const uint16_t *src, int64_t n, bool bf16) {
+    for (int64_t k = 0; k < n; k += 2, src += 2 * REX_PANEL, dst += 2 * REX_PANEL)
+        for (int c = 0; c < REX_PANEL; c += VW) {
+            vf a, b;
+            v_load_pairs(src + 2 * c, &a, &b);
+            v_store(dst + c, bf16 ? b : a);
+            v_store(dst + REX_PANEL + c, bf16 ? a : b);
+        }
+}
+
+/* Activations (K, N) where they lie, columns n0 .. n0+cols-1, others zero. */
+static void widen_rows(float *dst, const rex_gemm *j, int64_t n0, int64_t k0, int64_t k1) {
+    const int64_t cols = j->n - n0 < REX_PANEL ? j->n - n0 : REX_PANEL;
+    const float *src = (const float *)j->w.data + k0 * j->w.ld + n0;
+    for (int64_t k = 0; k < k1 - k0; k++)
+        for (int c = 0; c < REX_PANEL; c += VW) {
+            const int64_t left = cols - c;
+            vf v = left >= VW ? v_load(src + k * j->w.ld + c)
+                   : left > 0 ? v_loadn(src + k * j->w.ld + c, left)
+                              : v_zero();
+            if (j->bf16) v = v_near_bf16(v);
+            v_store(dst + slot(j->bf16, k) * REX_PANEL + c, v);
+        }
+    if (j->bf16 && (k1 - k0) % 2 != 0)
+        memset(dst + (k1 - k0 - 1) * REX_PANEL, 0, REX_PANEL * sizeof(float));
+}
+
+/* Scales and quants of rows k0 .. k1-1 of a Q8_0 panel. */
+static void widen_q8(float *dst, const char *panel, int64_t k0, int64_t k1, bool bf16) {
+    for (int64_t k = k0; k < k1; k++) {
+        const char *block = panel + k / 32 * (64 + 32 * REX_PANEL);
+        const int8_t *q = (const int8_t *)block + 64 + k % 32 * REX_PANEL;
+        for (int c = 0; c < REX_PANEL; c += VW) {
+            const vf d = v_load_f16((const uint16_t *)(const void *)block + c);
+            vf w = v_mul(d, v_load_i8(q + c));
+            if (bf16) w = v_near_bf16(w);
+            v_store(dst + slot(bf16, k - k0) * REX_PANEL + c, w);
+        }
+    }
+}
+
+/* Rows k0 .. k1-1 of panel p as f32 [k][32], in place where they are that. */
+static const float *widen(const rex_gemm *j, int64_t p, int64_t k0, int64_t k1, float *room) {
+    if (j->w.ld > 0) {
+        widen_rows(room, j, p * REX_PANEL, k0, k1);
+        return room;
+    }
+    const char *panel = (const char *)j->w.data + (size_t)p * rex_panel_bytes(j->w.type, j->k);
+    const float *f = (const float *)(const void *)panel + k0 * REX_PANEL;
+    switch (j->w.type) {
+    case REX_K_F32: {
+        if (!j->bf16) return f;
+        for (int64_t i = 0; i < (k1 - k0) * REX_PANEL; i += VW)
+            v_store(room + slot(true, i / REX_PANEL) * REX_PANEL + i % REX_PANEL,
+                    v_near_bf16(v_load(f + i)));
+        break;
+    }
+    case REX_K_BF16:
+        widen_pairs(room, (const uint16_t *)(const void *)panel + k0 * REX_PANEL, k1 - k0, j->bf16);
+        return room;
+    case REX_K_F16:
+        for (int64_t i = 0; i < (k1 - k0) * REX_PANEL; i += VW) {
+            vf v = v_load_f16((const uint16_t *)(const void *)panel + k0 * REX_PANEL + i);
+            if (j->bf16) v = v_near_bf16(v);
+            v_store(room + slot(j->bf16, i / REX_PANEL) * REX_PANEL + i % REX_PANEL, v);
+        }
+        break;
+    case REX_K_Q8_0: widen_q8(room, panel, k0, k1, j->bf16); break;
+    }
+    if (j->bf16 && (k1 - k0) % 2 != 0)
+        memset(room + (k1 - k0 - 1) * REX_PANEL, 0, REX_PANEL * sizeof(float));
+    return room;
+}
+
+/* ---- edges ------------------------------------------------------------------------------------------- */
+
+static float *out_at(const rex_gemm *j, int64_t m, int64_t p) {
+    return j->y + m * j->y_row + p * j->y_panel;
+}
+
+static void edge(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p) {
+    if (j->bias == NULL && j->add == NULL) return;
+    const int64_t n = p * REX_PANEL;
+    const int64_t cols = j->n - n < REX_PANEL ? j->n - n : REX_PANEL;
+    for (int64_t m = m0; m < m1; m++) {
+        float *y = out_at(j, m, p);
+        for (int64_t c = 0; c < cols; c += VW) {
+            const int64_t left = cols - c < VW ? cols - c : VW;
+            vf v = v_loadn(y + c, left);
+            if (j->bias != NULL) v = v_add(v, v_loadn(j->bias + n + c, left));
+            if (j->add != NULL) v = v_add(v, v_loadn(j->add + m * j->add_row + n + c, left));
+            v_storen(y + c, v, left);
+        }
+    }
+}
+
+/* One register tile of a panel, all its columns. The last panel of an n that is no multiple of 32
+ * goes through a buffer, so that nothing beyond n is touched. */
+static void tile_panel(const rex_gemm *j, int64_t m, int rows, int64_t p, int64_t k_len, const float *a,
+                       const float *b, bool more, const char *ahead) {
+    const int64_t cols = j->n - p * REX_PANEL;
+    float *y = out_at(j, m, p);
+    if (cols >= REX_PANEL) {
+        for (int c = 0; c < REX_PANEL; c += TILE_N)
+            tile_any(rows, k_len, a, b + c, y + c, j->y_row, more, ahead);
+        return;
+    }
+    float t[TILE_M * REX_PANEL] = { 0.0f };
+    if (more)
+        for (int r = 0; r < rows; r++)
+            memcpy(t + r * REX_PANEL, y + r * j->y_row, (size_t)cols * sizeof(float));
+    for (int c = 0; c < REX_PANEL; c += TILE_N)
+        tile_any(rows, k_len, a, b + c, t + c, REX_PANEL, more, ahead);
+    for (int r = 0; r < rows; r++)
+        memcpy(y + r * j->y_row, t + r * REX_PANEL, (size_t)cols * sizeof(float));
+}
+
+/* ---- matrix-vector ------------------------------------------------------------------------------------ */
+
+#define NC (REX_PANEL / VW) /* vectors across a panel */
+
+/* Few rows by one panel as it lies: a[slot][rows]. */
+HOT void thin_body(const int rows, const rex_gemm *j, const char *panel, const float *a, vf acc[]) {
+    const bool bf16 = j->bf16;
+    const int64_t n = j->k;
+    if (j->w.type == REX_K_F32) {
+        const float *b = (const float *)(const void *)panel;
+        for (int64_t k = 0; k < n; k++, b += REX_PANEL) {
+            __builtin_prefetch((const char *)b + 2048, 0, 3);
+            __builtin_prefetch((const char *)b + 2048 + 64, 0, 3);
+#pragma GCC unroll 8
+            for (int c = 0; c < NC; c++)
+#pragma GCC unroll 4
+                for (int r = 0; r < rows; r++)
+                    acc[r * NC + c] = v_fma(v_set(a[k * rows + r]), v_load(b + c * VW), acc[r * NC + c]);
+        }
+    } else if (j->w.type == REX_K_BF16) {
+        const uint16_t *b = (const uint16_t *)(const void *)panel;
+        for (int64_t k = 0; k < n / 2 * 2 + (bf16 ? n % 2 * 2 : 0); k += 2, b += 2 * REX_PANEL) {
+            __builtin_prefetch((const char *)b + 2048, 0, 3);
+            __builtin_prefetch((const char *)b + 2048 + 64, 0, 3);
+#pragma GCC unroll 8
+            for (int c = 0; c < NC; c++) {
+                vf e, o;
+                v_load_pairs(b + 2 * c * VW, &e, &o);
+#pragma GCC unroll 4
+                for (int r = 0; r < rows; r++) {
+                    vf t = acc[r * NC + c];
+                    t = v_fma(v_set(a[k * rows + r]), bf16 ? o : e, t);
+                    acc[r * NC + c] = v_fma(v_set(a[(k + 1) * rows + r]), bf16 ? e : o, t);
+                }
+            }
+        }
+        if (!bf16 && n % 2 != 0)
+            for (int c = 0; c < NC; c++) {
+                vf e, o;
+                v_load_pairs(b + 2 * c * VW, &e, &o);
+                for (int r = 0; r < rows; r++)
+                    acc[r * NC + c] = v_fma(v_set(a[(n - 1) * rows + r]), e, acc[r * NC + c]);
+            }
+    } else if (j->w.type == REX_K_F16) {
+        const uint16_t *b = (const uint16_t *)(const void *)panel;
+        for (int64_t k = 0; k < n; k++, b += REX_PANEL) {
+            __builtin_prefetch((const char *)b + 2048, 0, 3);
+#pragma GCC unroll 8
+            for (int c = 0; c < NC; c++)
+#pragma GCC unroll 4
+                for (int r = 0; r < rows; r++)
+                    acc[r * NC + c] =
+                        v_fma(v_set(a[k * rows + r]), v_load_f16(b + c * VW), acc[r * NC + c]);
+        }
+    } else {
+        for (int64_t kb = 0; kb < n; kb += 32, panel += 64 + 32 * REX_PANEL) {
+            vf d[NC];
+            for (int c = 0; c < NC; c++)
+                d[c] = v_load_f16((const uint16_t *)(const void *)panel + c * VW);
+            const int8_t *q = (const int8_t *)panel + 64;
+            for (int64_t k = kb; k < kb + 32; k++, q += REX_PANEL) {
+                __builtin_prefetch(q + 2048, 0, 3);
+#pragma GCC unroll 8
+                for (int c = 0; c < NC; c++) {
+                    const vf w = v_mul(d[c], v_load_i8(q + c * VW));
+#pragma GCC unroll 4
+                    for (int r = 0; r < rows; r++)
+                        acc[r * NC + c] = v_fma(v_set(a[k * rows + r]), w, acc[r * NC + c]);
+                }
+            }
+        }
+    }
+}
+
+HOT void thin_rows(const int rows, const rex_gemm *j, int64_t m, int64_t p0, int64_t p1,
+                   const float *a) {
+    for (int64_t p = p0; p < p1; p++) {
+        const char *panel = (const char *)j->w.data + (size_t)p * rex_panel_bytes(j->w.type, j->k);
+        const int64_t cols = j->n - p * REX_PANEL;
+        vf acc[THIN_M * NC];
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+            for (int c = 0; c < NC; c++) {
+                const int64_t left = cols - c * VW;
+                const float *y = out_at(j, m + r, p) + c * VW;
+                acc[r * NC + c] = !j->more || left <= 0 ? v_zero()
+                                  : left >= VW          ? v_load(y)
+                                                        : v_loadn(y, left);
+            }
+        thin_body(rows, j, panel, a, acc);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+            for (int c = 0; c < NC; c++) {
+                const int64_t left = cols - c * VW;
+                float *y = out_at(j, m + r, p) + c * VW;
+                if (left >= VW)
+                    v_store(y, acc[r * NC + c]);
+                else if (left > 0)
+                    v_storen(y, acc[r * NC + c], left);
+            }
+    }
+}
+
+/* bf16 mode needs weights that are bf16 already; what else would have to be rounded takes the road
+ * of tiles. */
+static bool is_thin(const rex_gemm *j, int64_t rows) {
+    const size_t floats = REX_GEMM_SCRATCH / sizeof(float) - 64;
+    return rows <= THIN_M && j->w.ld == 0 && (!j->bf16 || j->w.type == REX_K_BF16) &&
+           (size_t)(rows * (j->k + 2)) <= floats;
+}
+
+static void thin(const rex_gemm *j, int64_t m, int rows, int64_t p0, int64_t p1, float *a) {
+    pack_rows(j, m, rows, 0, j->k, rows, a);
+    switch (rows) {
+    case 1: thin_rows(1, j, m, p0, p1, a); break;
+    case 2: thin_rows(2, j, m, p0, p1, a); break;
+#if THIN_M > 2
+    case 3: thin_rows(3, j, m, p0, p1, a); break;
+    case 4: thin_rows(4, j, m, p0, p1, a); break;
+#endif
+    }
+}
+
+/* ---- the product ------------------------------------------------------------------------------------- */
+
+/* Rows m0 .. m1-1 that fit the scratch: k is cut so that their packed form does, and each cut again
+ * into steps of K_STEP. */
+static void block(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1, float *room) {
+    const int64_t tiles = (m1 - m0 + TILE_M - 1) / TILE_M;
+    float *a = room + K_STEP * REX_PANEL;
+    const int64_t floats = (int64_t)(REX_GEMM_SCRATCH / sizeof(float)) - K_STEP * REX_PANEL - 64;
+    int64_t k_room = floats / (tiles * TILE_M) / 2 * 2;
+    const int64_t cuts = (j->k + k_room - 1) / k_room;
+    if (cuts > 1) k_room = ((j->k + cuts - 1) / cuts + 1) / 2 * 2;
+    for (int64_t k0 = 0; k0 == 0 || k0 < j->k; k0 += k_room) {
+        const int64_t k1 = k0 + k_room < j->k ? k0 + k_room : j->k;
+        const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0; /* slots in use */
+        const int64_t steps = (deep + K_STEP - 1) / K_STEP;
+        const int64_t step = steps > 1 ? ((deep + steps - 1) / steps + 1) / 2 * 2 : deep + 1;
+        for (int64_t t = 0; t < tiles; t++) {
+            const int64_t m = m0 + t * (m1 - m0) / tiles;
+            const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);
+            pack_rows(j, m, rows, k0, k1, TILE_M, a + t * deep * TILE_M);
+        }
+        for (int64_t p = p0; p < p1; p++) {
+            for (int64_t s = 0; s == 0 || s < deep; s += step) {
+                const int64_t n = deep - s < step ? deep - s : step;
+                const int64_t ke = k0 + s + n < k1 ? k0 + s + n : k1;
+                const float *b = widen(j, p, k0 + s, ke, room);
+                const char *ahead = (const char *)j->w.data;
+                if (j->w.ld == 0)
+                    ahead += (size_t)p * rex_panel_bytes(j->w.type, j->k) +
+                             rex_panel_bytes(j->w.type, ke / 32 * 32);
+                for (int64_t t = 0; t < tiles; t++, ahead += n * 64) {
+                    const int64_t m = m0 + t * (m1 - m0) / tiles;
+                    const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);
+                    tile_panel(j, m, rows, p, n, a + (t * deep + s) * TILE_M, b,
+                               j->more || k0 + s > 0, ahead);
+                }
+            }
+        }
+    }
+}
+
+void VEC(gemm)(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1, void *scratch) {
+    if (m1 <= m0 || p1 <= p0) return;
+    const uint64_t fp = j->bf16 ? flush_enter() : 0;
+    const int64_t most = 36 * TILE_M;
+    if (is_thin(j, m1 - m0))
+        thin(j, m0, (int)(m1 - m0), p0, p1, scratch);
+    else
+        for (int64_t m = m0; m < m1; m += most) block(j, m, m1 - m < most ? m1 : m + most, p0, p1, scratch);
+    if (j->bf16) flush_leave(fp);
+    for (int64_t p = p0; p < p1; p++) edge(j, m0, m1, p);
+}

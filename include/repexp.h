@@ -551,6 +551,8 @@ typedef struct {
     const char *kernel; /* a name of rex_kern_list; NULL: the best */
     bool train;         /* everything as f32, writable */
     bool config_only;   /* no weights: rex_model_about alone is of use */
+    bool init;          /* for training from scratch: only config.json is read, weights are drawn */
+    uint64_t seed;      /* names those draws */
 } rex_model_opts;
 
 /* What was opened; texts and lists are valid until close. */

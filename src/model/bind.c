@@ -88,6 +88,16 @@ static void stage_rows(void *ud, size_t item, int worker) {
     }
 }
 
+static rex_status stage_room(walk *w, size_t need, rex_err *e) {
+    if (need <= w->stage_room) return REX_OK;
+    rex_mem_free(w->stage);
+    w->stage_room = 0;
+    w->stage = rex_mem_take(need, 1, e);
+    if (!w->stage) return REX_ENOMEM;
+    w->stage_room = need;
+    return REX_OK;
+}
+
 static bool aligned(const rex_tensor *t, rex_store el) {
     const uintptr_t unit = el == REX_K_F32 ? 4 : 2;
     return (uintptr_t)t->data.p % unit == 0;
@@ -102,13 +112,7 @@ static rex_status pack(walk *w, const matrix *x, const rex_tensor *t, rex_err *e
         from = as_elem(t->type, &el) ? el : REX_K_F32;
         const size_t row_bytes = rex_store_row_bytes(from, t->cols);
         const size_t need = row_bytes * (size_t)t->rows;
-        if (need > w->stage_room) {
-            rex_mem_free(w->stage);
-            w->stage_room = 0;
-            w->stage = rex_mem_take(need, 1, e);
-            if (!w->stage) return REX_ENOMEM;
-            w->stage_room = need;
-        }
+        REX_TRY(stage_room(w, need, e));
         staging s = {t, w->stage, from, row_bytes, hd};
         rex_pool_run(w->pool, (size_t)((t->rows + STAGE_ROWS - 1) / STAGE_ROWS), stage_rows, &s);
         src = w->stage;
@@ -120,13 +124,80 @@ static rex_status pack(walk *w, const matrix *x, const rex_tensor *t, rex_err *e
     return REX_OK;
 }
 
+/* ---- new weights ------------------------------------------------------------------------------ */
+
+void rex_init_row(const rex_shape *s, uint64_t seed, rex_slot slot, const char *name, int64_t row,
+                  int64_t cols, float *out) {
+    double std = 1.0 / __builtin_sqrt((double)s->D);
+    switch (slot) {
+    case REX_SLOT_EMBED:
+    case REX_SLOT_HEAD: std = 0.02; break;
+    case REX_SLOT_O:
+    case REX_SLOT_DOWN: std /= __builtin_sqrt(2.0 * (double)s->L); break;
+    case REX_SLOT_Q:
+    case REX_SLOT_K:
+    case REX_SLOT_V:
+    case REX_SLOT_QKV:
+    case REX_SLOT_GATE:
+    case REX_SLOT_UP:
+    case REX_SLOT_GATE_UP: break;
+    default: { /* a vector: a norm is 1 (or 0, where 1 is added), a bias 0 */
+        const bool bias = strstr(name, ".bias") != NULL;
+        for (int64_t i = 0; i < cols; i++) out[i] = bias || s->norm_plus1 ? 0.0F : 1.0F;
+        return;
+    }
+    }
+    const rex_key key = rex_key_make(seed);
+    const uint64_t id = rex_hash64(name, strlen(name));
+    for (int64_t i = 0; i < cols; i++)
+        out[i] = (float)(std * rex_rand_normal(key, REX_STREAM_INIT, (uint32_t)i, (uint32_t)row, id));
+}
+
+typedef struct {
+    const rex_model *m;
+    rex_slot slot;
+    char name[256];
+    int64_t cols;
+    float *out; /* row-major */
+} drawing;
+
+static void draw_rows(void *ud, size_t item, int worker) {
+    (void)worker;
+    const drawing *d = ud;
+    rex_init_row(&d->m->s, d->m->seed, d->slot, d->name, (int64_t)item, d->cols,
+                 d->out + (int64_t)item * d->cols);
+}
+
+static void draw(walk *w, rex_slot slot, int layer, int64_t rows, int64_t cols, float *out) {
+    drawing d = {.m = w->m, .slot = slot, .cols = cols, .out = out};
+    (void)rex_source_name(&w->m->src, slot, layer, d.name, sizeof d.name);
+    const uint64_t fp = rex_fp_enter();
+    rex_pool_run(w->pool, (size_t)rows, draw_rows, &d);
+    rex_fp_leave(fp);
+}
+
+/* A tied embedding was drawn before; the head is the same rows. */
+static rex_status draw_matrix(walk *w, const matrix *x, rex_err *e) {
+    rex_model *m = w->m;
+    const float *rows = m->embed_own;
+    if (x->slot != REX_SLOT_EMBED) {
+        REX_TRY(stage_room(w, (size_t)(x->rows * x->cols) * sizeof(float), e));
+        draw(w, x->slot, x->layer, x->rows, x->cols, (float *)(void *)w->stage);
+        rows = (const float *)(const void *)w->stage;
+    }
+    const rex_pack job = {.from = REX_K_F32, .to = REX_K_F32, .src = rows, .row = x->cols, .col = 1,
+                          .n = x->rows, .k = x->cols, .dst = (void *)(uintptr_t)x->lin->w.data};
+    rex_pack_run(&m->kern, w->pool, &job);
+    return REX_OK;
+}
+
 /* ---- the walk ------------------------------------------------------------------------------------ */
 
 static rex_status one_matrix(walk *w, const matrix *x, rex_err *e) {
     const rex_tensor *t = NULL;
     rex_model *m = w->m;
-    REX_TRY(rex_source_get(&m->src, x->slot, x->layer, x->rows, x->cols, &t, e));
-    const rex_store el = panel_elem(m, t->type);
+    if (!m->init) REX_TRY(rex_source_get(&m->src, x->slot, x->layer, x->rows, x->cols, &t, e));
+    const rex_store el = m->init ? REX_K_F32 : panel_elem(m, t->type);
     const size_t bytes = align64(rex_panel_bytes(el, x->cols) * (size_t)rex_panel_count(x->rows));
     if (!w->packing) {
         w->at += bytes;
@@ -136,18 +207,19 @@ static rex_status one_matrix(walk *w, const matrix *x, rex_err *e) {
     x->lin->w = (rex_panels){.type = el, .n = x->rows, .k = x->cols, .ld = 0,
                              .data = (uint8_t *)m->slab + w->at};
     w->at += bytes;
-    return pack(w, x, t, e);
+    return m->init ? draw_matrix(w, x, e) : pack(w, x, t, e);
 }
 
 /* A norm or a bias: widened into the arena. */
 static rex_status one_vector(walk *w, rex_slot slot, int layer, int64_t n, float **out, rex_err *e) {
     const rex_tensor *t = NULL;
-    REX_TRY(rex_source_get(&w->m->src, slot, layer, 1, n, &t, e));
+    if (!w->m->init) REX_TRY(rex_source_get(&w->m->src, slot, layer, 1, n, &t, e));
     w->n_param += n;
     if (!w->packing) return REX_OK;
     *out = rex_arena_take(w->m->arena, (size_t)n, sizeof **out, e);
     if (!*out) return REX_ENOMEM;
-    rex_tensor_get_f32(t, 0, 0, n, *out);
+    if (w->m->init) draw(w, slot, layer, 1, n, *out);
+    else rex_tensor_get_f32(t, 0, 0, n, *out);
     return REX_OK;
 }
 
@@ -217,7 +289,7 @@ static rex_status embedding(walk *w, rex_err *e) {
     rex_model *m = w->m;
     const rex_shape *s = &m->s;
     const rex_tensor *t = NULL;
-    REX_TRY(rex_source_get(&m->src, REX_SLOT_EMBED, 0, s->V, s->D, &t, e));
+    if (!m->init) REX_TRY(rex_source_get(&m->src, REX_SLOT_EMBED, 0, s->V, s->D, &t, e));
     w->n_param += s->V * s->D;
     if (!w->packing) return REX_OK;
     m->embed_src = t;
@@ -225,7 +297,8 @@ static rex_status embedding(walk *w, rex_err *e) {
         float *own = rex_mem_take((size_t)s->V * (size_t)s->D, sizeof *own, e);
         if (!own) return REX_ENOMEM;
         m->embed_own = own;
-        for (int64_t r = 0; r < s->V; r++) rex_tensor_get_f32(t, r, 0, s->D, own + r * s->D);
+        if (m->init) draw(w, REX_SLOT_EMBED, 0, s->V, s->D, own);
+        for (int64_t r = 0; r < s->V && !m->init; r++) rex_tensor_get_f32(t, r, 0, s->D, own + r * s->D);
         m->embed = own;
         m->embed_elem = REX_K_F32;
         return REX_OK;

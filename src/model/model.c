@@ -70,8 +70,12 @@ static rex_status open_all(rex_model *m, const char *path, const rex_model_opts 
     REX_TRY(generation_config(m, path, e));
     REX_TRY(rex_kern_pick(o->kernel, &m->kern, e));
     m->bf16 = o->compute == REX_COMPUTE_BF16;
-    m->train = o->train;
-    if (!o->config_only) {
+    m->init = o->init;
+    m->seed = o->seed;
+    m->train = o->train || o->init;
+    if (o->init) {
+        REX_TRY(rex_bind(m, pool, e));
+    } else if (!o->config_only) {
         REX_TRY(rex_source_weights(&m->src, e));
         REX_TRY(rex_bind(m, pool, e));
         rex_source_warn_unused(&m->src, &m->s);

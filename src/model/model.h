@@ -72,6 +72,8 @@ struct rex_model {
     rex_model_info info;
     bool bf16;  /* compute mode of the linear layers */
     bool train; /* everything f32, owned and writable: embed, norms, biases, panels */
+    bool init;  /* weights are drawn, not read */
+    uint64_t seed;
     rex_layer *layer;
     rex_lin head; /* panels of lm_head, or of the embedding where tied */
     float *norm;  /* (D), the final one */
@@ -96,6 +98,11 @@ typedef struct {
 
 /* Sizes of all parameters into the arena; of any opened model. */
 REX_MUST rex_status rex_model_params(rex_model *m, rex_arena *a, rex_param **out, size_t *n, rex_err *e);
+/* New weights of a parameter, row-major row `row` of `cols` numbers: embeddings and head normal with
+ * deviation 0.02, matrices with D^-1/2, those that write into the stream times (2L)^-1/2, norms 1,
+ * biases 0. Draws are named by seed, tensor, row and column. */
+void rex_init_row(const rex_shape *s, uint64_t seed, rex_slot slot, const char *name, int64_t row,
+                  int64_t cols, float *out);
 /* Reads and re-lays all weights. */
 REX_MUST rex_status rex_bind(rex_model *m, rex_pool *pool, rex_err *e);
 

@@ -292,7 +292,7 @@ static rex_status check(const struct rex_chat_def *d, const rex_msg *msg, size_t
         if (role < 0)
             return rex_fail(e, REX_EFORMAT, (int64_t)i, "chat layout %s: message %zu has role \"%.*s\", "
                             "expected system, user or assistant", d->name, i, len, msg[i].role.p);
-        if (role == 0 && (d->sys == SYS_REFUSED || (i > 0 && (d->sys == SYS_FIRST_USER || d->head))))
+        if (role == 0 && (d->sys == SYS_REFUSED || (i > 0 && d->sys == SYS_FIRST_USER)))
             return rex_fail(e, REX_EFORMAT, (int64_t)i, "chat layout %s: message %zu has role \"system\", "
                             "which this layout %s", d->name, i,
                             d->sys == SYS_REFUSED ? "does not have" : "has as the first message only");
@@ -344,7 +344,7 @@ static rex_status render(const rex_chat *c, const rex_msg *msg, size_t n, bool o
     }
     for (size_t i = 0; i < n; i++) {
         const int role = role_of(msg[i].role);
-        if (role == 0 && (d->head || d->sys == SYS_FIRST_USER)) continue;
+        if (role == 0 && i == 0 && (d->head || d->sys == SYS_FIRST_USER)) continue;
         if (role == 1 && i == 1 && has_sys && d->sys == SYS_FIRST_USER) {
             put(p, d->open[1]);
             put_content(p, msg[0].content);

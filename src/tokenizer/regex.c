@@ -99,7 +99,9 @@ rex_status rex_regex_make(rex_tok *t, rex_str pattern, pcre2_code **out, rex_err
                           "regular expression %.*s: %s", (int)(pattern.n < 200 ? pattern.n : 200),
                           pattern.p, (const char *)text);
         } else {
-            (void)pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE); /* without it: slower, not wrong */
+            /* A system without the compiler is slower, not wrong. */
+            if (pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE) == PCRE2_ERROR_NOMEMORY)
+                st = rex_fail(e, REX_ENOMEM, -1, "out of memory for a regular expression");
         }
     }
     pcre2_compile_context_free(cc);

@@ -123,6 +123,10 @@ static uint64_t load8(const char *p) {
 /* A high bit in every byte of w that is zero (bytes above a zero byte may be marked too). */
 #define ZEROS(w) (((w) - (ONES)) & ~(w) & (HIGHS))
 
+/* The index in memory of the first byte that ZEROS marked: below it nothing is marked wrongly. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are mapped as they are");
+static inline int first_byte(uint64_t marks) { return __builtin_ctzll(marks) >> 3; }
+
 /* From `p` to the first byte that is no plain ASCII character of a string. */
 static const char *plain_run(const char *p, const char *end) {
     while (end - p >= 8) {
@@ -497,15 +501,30 @@ rex_status rex_json_i64(const rex_jval *v, const char *what, int64_t *out, rex_e
 /* ---- records: the fast road ------------------------------------------------------------- */
 
 /* Behind the closing quote of the string whose body starts at `p`, unchecked; NULL if it is open.
- */
-static const char *string_skip(const char *p, const char *end) {
+ * Names and short values end within a word or two; long texts go on by memchr. */
+static inline const char *string_skip(const char *p, const char *end, bool *escaped) {
+    *escaped = false;
+    for (int words = 0; words < 4 && end - p >= 8; words++) {
+        const uint64_t w = load8(p);
+        const uint64_t stop = ZEROS(w ^ ONES * '"') | ZEROS(w ^ ONES * '\\');
+        if (stop == 0) {
+            p += 8;
+            continue;
+        }
+        p += first_byte(stop);
+        if (*p == '"') return p + 1;
+        break;
+    }
     const char *const body = p;
     for (;;) {
         const char *const q = memchr(p, '"', (size_t)(end - p));
         if (!q) return NULL;
         const char *b = q; /* a quote after an odd number of backslashes is escaped */
         while (b > body && b[-1] == '\\') b--;
-        if (((q - b) & 1) == 0) return q + 1;
+        if (((q - b) & 1) == 0) {
+            *escaped = memchr(body, '\\', (size_t)(q - body)) != NULL;
+            return q + 1;
+        }
         p = q + 1;
     }
 }
@@ -525,7 +544,8 @@ static rex_status container_skip(const cursor *c, const char **out) {
         for (const char *const stop = c->end - p > 8 ? p + 8 : c->end; p < stop; p++) {
             const char b = *p;
             if (b == '"') {
-                const char *const q = string_skip(p + 1, c->end);
+                bool escaped;
+                const char *const q = string_skip(p + 1, c->end, &escaped);
                 if (!q) return bad_at(c, p, "a string is not closed");
                 p = q;
                 break;
@@ -554,18 +574,20 @@ static rex_status value_skip(const cursor *c, const char **out) {
     if (c->p >= c->end) return expected(c, c->p, "a value");
     if (*c->p == '{' || *c->p == '[') return container_skip(c, out);
     if (*c->p == '"') {
-        *out = string_skip(c->p + 1, c->end);
+        bool escaped;
+        *out = string_skip(c->p + 1, c->end, &escaped);
         return *out ? REX_OK : bad_at(c, c->p, "a string is not closed");
     }
     rex_jkind kind;
     return scalar_end(c, c->p, &kind, out);
 }
 
-/* Which of the wanted names this one is; n when none. `raw` may hold escapes. */
-static rex_status name_find(const cursor *c, rex_str raw, const rex_str *want, size_t n,
-                            size_t *which) {
+/* Which of the wanted names this one is; n when none. `*which` comes in as the guess to try first:
+ * records of one file have their members in one order. */
+static rex_status name_find(const cursor *c, rex_str raw, bool escapes, const rex_str *want,
+                            size_t n, size_t *which) {
     char plain[256];
-    if (raw.n && memchr(raw.p, '\\', raw.n)) {
+    if (escapes) {
         const char *close;
         bool escaped;
         cursor whole = *c;
@@ -577,8 +599,10 @@ static rex_status name_find(const cursor *c, rex_str raw, const rex_str *want, s
         }
         raw = (rex_str){plain, unescape(raw.p, raw.p + raw.n, plain)};
     }
-    size_t i = 0;
-    while (i < n && !rex_str_eq(raw, want[i])) i++;
+    size_t i = *which;
+    if (i < n && raw.n == want[i].n && memcmp(raw.p, want[i].p, raw.n) == 0) return REX_OK;
+    for (i = 0; i < n; i++)
+        if (raw.n == want[i].n && memcmp(raw.p, want[i].p, raw.n) == 0) break;
     *which = i;
     return REX_OK;
 }
@@ -587,6 +611,7 @@ rex_status rex_jscan(rex_str line, const rex_str *want, size_t n, rex_str *raw, 
     static const char empty[1];
     const char *const start = line.n ? line.p : empty;
     cursor c = {start, start, start + line.n, NULL, e};
+    size_t guess = 0;
     for (size_t i = 0; i < n; i++) raw[i] = (rex_str){NULL, 0};
     skip_space(&c);
     if (c.p >= c.end || *c.p != '{') return expected(&c, c.p, "an object");
@@ -597,10 +622,12 @@ rex_status rex_jscan(rex_str line, const rex_str *want, size_t n, rex_str *raw, 
         skip_space(&c);
         if (c.p >= c.end || *c.p != '"') return expected(&c, c.p, "a name in quotes");
         const char *const name = c.p + 1;
-        const char *const after = string_skip(name, c.end);
+        bool escapes;
+        const char *const after = string_skip(name, c.end, &escapes);
         if (!after) return bad_at(&c, c.p, "a string is not closed");
-        size_t which;
-        REX_TRY(name_find(&c, (rex_str){name, (size_t)(after - 1 - name)}, want, n, &which));
+        size_t which = guess;
+        REX_TRY(name_find(&c, (rex_str){name, (size_t)(after - 1 - name)}, escapes, want, n,
+                          &which));
         if (which < n && raw[which].p) return bad_at(&c, c.p, "a name occurs twice in one object");
         c.p = after;
         skip_space(&c);
@@ -609,7 +636,10 @@ rex_status rex_jscan(rex_str line, const rex_str *want, size_t n, rex_str *raw, 
         skip_space(&c);
         const char *end;
         REX_TRY(value_skip(&c, &end));
-        if (which < n) raw[which] = (rex_str){c.p, (size_t)(end - c.p)};
+        if (which < n) {
+            raw[which] = (rex_str){c.p, (size_t)(end - c.p)};
+            guess = which + 1;
+        }
         c.p = end;
         skip_space(&c);
         if (c.p < c.end && *c.p == '}') break;

@@ -576,6 +576,92 @@ REX_API REX_MUST rex_status rex_model_open(const char *path, const rex_model_opt
 REX_API const rex_model_info *rex_model_about(const rex_model *m);
 REX_API void rex_model_close(rex_model *m);
 
+/* ---- generation: prompts to samples, log-probabilities, features ------------------------------- */
+
+/* What is pooled into a feature: nothing, the mean over response tokens, the last response token, the
+ * mean over prompt and response. The state of the last sampled token (a stop token, too) is in it; a
+ * response without tokens gives zeros under mean and last. */
+typedef enum { REX_POOLING_NONE, REX_POOLING_MEAN, REX_POOLING_LAST, REX_POOLING_MEAN_ALL } rex_pooling;
+
+/* Bends a copy of the logits of one sample before the draw; `state` is what `layer` names. Samples come
+ * one after the other. logp and entropy stay those of the unbent row. */
+typedef void (*rex_bend_fn)(void *ud, size_t prompt, uint32_t sample, int32_t pos, const float *state,
+                            int64_t n_state, float *logit, int64_t n_logit);
+
+typedef struct {
+    size_t size;
+    double temperature, top_p, min_p; /* 0 is greedy; 1 and 0 switch the filters off */
+    int64_t top_k;                    /* 0: off */
+    int64_t max_tokens;               /* of a response */
+    int64_t max_prompt;               /* longest prompt that will come; 0: what the context leaves */
+    int64_t batch;                    /* sequences decoded at once */
+    int64_t chunk;                    /* tokens of one step, prompts included */
+    int64_t group;                    /* samples of one prompt that will come together: sizes the cache */
+    uint64_t seed, step;              /* name the draws, with prompt hash, sample and position */
+    bool kv_bf16;                     /* keys and values kept in bf16 */
+    bool ignore_eos;                  /* the model's own end tokens do not stop */
+    bool detail;                      /* per-token logp, logq and entropy; on by default */
+    rex_pooling pooling;
+    int layer; /* 0 the embeddings, i the state behind block i, -1 after the final norm */
+    const int32_t *stop_ids;          /* besides the model's and the tokenizer's own */
+    size_t n_stop_ids;
+    const char *const *stop;          /* texts that end a response and are cut off; need a tokenizer */
+    size_t n_stop;
+    rex_bend_fn bend;
+    void *bend_ud;
+} rex_gen_opts;
+
+/* A prompt to be continued: samples first .. first+samples-1 of it are drawn. `hash` names its random
+ * streams: rex_name_hash of the prompt_id. */
+typedef struct {
+    uint64_t hash;
+    const int32_t *ids;
+    size_t n;
+    uint32_t first, samples;
+} rex_gen_prompt;
+
+/* One finished sample; everything is borrowed for the call. */
+typedef struct {
+    size_t prompt; /* index */
+    uint32_t sample;
+    const int32_t *ids; /* n of them, the stop token included */
+    const float *logp, *logq, *ent; /* NULL without `detail`; logq NULL where it equals logp */
+    size_t n;
+    bool stopped;  /* by a stop token or text; otherwise by length */
+    bool has_text; /* there is a tokenizer */
+    rex_str text;
+    const float *feature; /* (width), NULL without pooling */
+} rex_gen_sample;
+/* Called in order of (prompt, sample). A status other than REX_OK ends the run with it. */
+typedef rex_status (*rex_gen_fn)(void *ud, const rex_gen_sample *s, rex_err *e);
+
+/* A response that is given, to be scored: the numbers that generation would have recorded. */
+typedef struct {
+    const int32_t *prompt, *ids;
+    size_t n_prompt, n;
+} rex_gen_pair;
+
+/* Holds cache and scratch, all taken at open; belongs to one caller at a time. */
+typedef struct rex_gen rex_gen;
+REX_API void rex_gen_defaults(rex_gen_opts *o);
+/* The options are copied, what they point to is borrowed; so are model, tokenizer (may be NULL) and
+ * pool (may be NULL). Too little memory is an error that says what to lower. */
+REX_API REX_MUST rex_status rex_gen_open(const rex_model *m, const rex_tok *tok, rex_pool *pool,
+                                         const rex_gen_opts *o, rex_gen **out, rex_err *e);
+REX_API void rex_gen_close(rex_gen *g);
+REX_API size_t rex_gen_bytes(const rex_gen *g); /* cache and scratch */
+/* Names the draws of the following runs; a trainer sets its step. */
+REX_API void rex_gen_step(rex_gen *g, uint64_t seed, uint64_t step);
+/* Samples of a prompt share its keys and values; a finished sample's place goes to the next at once. A
+ * prompt that does not fit is REX_ELIMIT naming it. Stopped on request (a signal) it hands out what is
+ * complete and returns REX_ECANCEL. */
+REX_API REX_MUST rex_status rex_gen_run(rex_gen *g, const rex_gen_prompt *p, size_t n, rex_gen_fn fn,
+                                        void *ud, rex_err *e);
+/* Neighbours with equal prompts share them. The bits are those of generation, whatever the order. */
+REX_API REX_MUST rex_status rex_gen_score(rex_gen *g, const rex_gen_pair *p, size_t n, rex_gen_fn fn,
+                                          void *ud, rex_err *e);
+REX_API uint64_t rex_name_hash(rex_str prompt_id);
+
 /* ---- tasks ------------------------------------------------------------------------------ */
 
 /* What a verifier says of a response. `broken` is the verifier's own failure: its reward is null,

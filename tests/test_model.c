@@ -41,14 +41,14 @@ static rex_ctx *open_ctx(const rex_model *m, rex_pool *pool, int rows, int seqs,
 /* All tokens in one step; their logits into `out`, valid until the next head. */
 static const float *run_all(rex_ctx *c, const int32_t *id, int n) {
     rex_row row[128];
-    int32_t idx[128];
+    const float *state[128];
     const int32_t seq = rex_seq_open(c);
     for (int i = 0; i < n; i++) {
         row[i] = (rex_row){seq, id[i]};
-        idx[i] = i;
     }
     CHECK_STATUS(rex_ctx_step(c, row, n, NULL), REX_OK);
-    const float *l = rex_ctx_head(c, idx, n);
+    for (int i = 0; i < n; i++) state[i] = rex_ctx_state(c, i);
+    const float *l = rex_ctx_head(c, state, n);
     rex_seq_close(c, seq);
     return l;
 }
@@ -118,12 +118,13 @@ END_TEST
 /* One greedy token after the other, `n` of them behind token 1. */
 static void greedy(const rex_model *m, int32_t *out, float *logit, int n) {
     rex_ctx *c = open_ctx(m, NULL, 1, 1, n + 1, -1);
-    const int32_t seq = rex_seq_open(c), zero = 0;
+    const int32_t seq = rex_seq_open(c);
     int32_t tok = 1;
     for (int i = 0; i < n; i++) {
         const rex_row row = {seq, tok};
         CHECK_STATUS(rex_ctx_step(c, &row, 1, NULL), REX_OK);
-        const float *l = rex_ctx_head(c, &zero, 1);
+        const float *x = rex_ctx_state(c, 0);
+        const float *l = rex_ctx_head(c, &x, 1);
         memcpy(logit + (int64_t)i * m->s.V, l, (size_t)m->s.V * sizeof *l);
         out[i] = tok = (int32_t)m->kern.argmax(l, m->s.V);
     }

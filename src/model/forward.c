@@ -365,18 +365,17 @@ const float *rex_ctx_tap(const rex_ctx *c, int i) {
     return (c->tap ? c->tap : c->xf) + (int64_t)i * c->m->s.D;
 }
 
-const float *rex_ctx_head(rex_ctx *c, const int32_t *idx, int n) {
+const float *rex_ctx_head(rex_ctx *c, const float *const *state, int n) {
     const int64_t D = c->m->s.D, V = c->m->s.V;
     rex_assert(n >= 0 && n <= c->o.logit_rows);
     if (n == 0) return c->logits;
     const uint64_t fp = rex_fp_enter();
     rex_mem_guard_begin("head");
     bool run_on = true;
-    for (int i = 1; i < n; i++) run_on &= idx[i] == idx[0] + i;
-    const float *x = rex_ctx_state(c, idx[0]);
+    for (int i = 1; i < n; i++) run_on &= state[i] == state[0] + i * D;
+    const float *x = state[0];
     if (!run_on) {
-        for (int i = 0; i < n; i++)
-            memcpy(c->pick + (int64_t)i * D, rex_ctx_state(c, idx[i]), (size_t)D * sizeof *x);
+        for (int i = 0; i < n; i++) memcpy(c->pick + i * D, state[i], (size_t)D * sizeof *x);
         x = c->pick;
     }
     rex_gemm job = product(c, &c->m->head, x, c->logits, V);

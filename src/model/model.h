@@ -229,7 +229,8 @@ void rex_ctx_redo(rex_ctx *c, int layer);
 /* After a step: the state of row i after the final norm; of the tapped layer; (D). */
 const float *rex_ctx_state(const rex_ctx *c, int i);
 const float *rex_ctx_tap(const rex_ctx *c, int i);
-/* Logits (n, V) of rows idx[0 .. n-1] of the last step, n <= logit_rows; valid until the next call. */
-const float *rex_ctx_head(rex_ctx *c, const int32_t *idx, int n);
+/* Logits (n, V) of states after the final norm, n <= logit_rows: rows of the last step or copies of
+ * earlier ones. Valid until the next call. */
+const float *rex_ctx_head(rex_ctx *c, const float *const *state, int n);
 
 #endif

@@ -277,7 +277,7 @@ static rex_status answer_one(const answering *a, rex_gen_ask *q, const float *be
     if (s->given) return rex_score_token(&g->m->kern, x, V, s->given[q->target], &q->draw, e);
     const rex_draw_name name = {.id = g->prompt[s->prompt].hash, .sample = s->sample,
                                 .pos = (uint32_t)(s->n_prompt + q->target)};
-    return rex_sample(&g->m->kern, &g->sampler, x, bent ? bent : x, V, name,
+    return rex_sample_token(&g->m->kern, &g->sampler, x, bent ? bent : x, V, name,
                       g->scratch + (size_t)worker * g->scratch_each, &q->draw, e);
 }
 

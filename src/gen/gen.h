@@ -36,7 +36,7 @@ size_t rex_sampler_scratch(int64_t V);
 bool rex_sampler_bends(const rex_sampler *s);
 /* REX_ENAN if the logits hold no finite maximum. `bent` (may be `logit`): the row that is drawn from,
  * where a hook has changed a copy. Reads only. */
-REX_MUST rex_status rex_sample(const rex_kern *k, const rex_sampler *s, const float *logit,
+REX_MUST rex_status rex_sample_token(const rex_kern *k, const rex_sampler *s, const float *logit,
                                const float *bent, int64_t V, rex_draw_name name, void *scratch,
                                rex_draw *out, rex_err *e);
 /* The same numbers for a token that is given (logq = logp). */

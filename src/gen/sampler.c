@@ -189,7 +189,7 @@ static int32_t draw_filtered(const rex_kern *k, const rex_sampler *s, const floa
     return c[i].id;
 }
 
-rex_status rex_sample(const rex_kern *k, const rex_sampler *s, const float *logit, const float *bent,
+rex_status rex_sample_token(const rex_kern *k, const rex_sampler *s, const float *logit, const float *bent,
                       int64_t V, rex_draw_name name, void *scratch, rex_draw *out, rex_err *e) {
     rex_lse *tile = scratch;
     const int64_t tiles = (V + REX_VOCAB_TILE - 1) / REX_VOCAB_TILE;

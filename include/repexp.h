@@ -642,23 +642,23 @@ typedef struct {
 } rex_gen_pair;
 
 /* Holds cache and scratch, all taken at open; belongs to one caller at a time. */
-typedef struct rex_gen rex_gen;
+typedef struct rex_engine rex_engine;
 REX_API void rex_gen_defaults(rex_gen_opts *o);
 /* The options are copied, what they point to is borrowed; so are model, tokenizer (may be NULL) and
  * pool (may be NULL). Too little memory is an error that says what to lower. */
 REX_API REX_MUST rex_status rex_gen_open(const rex_model *m, const rex_tok *tok, rex_pool *pool,
-                                         const rex_gen_opts *o, rex_gen **out, rex_err *e);
-REX_API void rex_gen_close(rex_gen *g);
-REX_API size_t rex_gen_bytes(const rex_gen *g); /* cache and scratch */
+                                         const rex_gen_opts *o, rex_engine **out, rex_err *e);
+REX_API void rex_gen_close(rex_engine *g);
+REX_API size_t rex_gen_bytes(const rex_engine *g); /* cache and scratch */
 /* Names the draws of the following runs; a trainer sets its step. */
-REX_API void rex_gen_step(rex_gen *g, uint64_t seed, uint64_t step);
+REX_API void rex_gen_step(rex_engine *g, uint64_t seed, uint64_t step);
 /* Samples of a prompt share its keys and values; a finished sample's place goes to the next at once. A
  * prompt that does not fit is REX_ELIMIT naming it. Stopped on request (a signal) it hands out what is
  * complete and returns REX_ECANCEL. */
-REX_API REX_MUST rex_status rex_gen_run(rex_gen *g, const rex_gen_prompt *p, size_t n, rex_gen_fn fn,
+REX_API REX_MUST rex_status rex_gen_run(rex_engine *g, const rex_gen_prompt *p, size_t n, rex_gen_fn fn,
                                         void *ud, rex_err *e);
 /* Neighbours with equal prompts share them. The bits are those of generation, whatever the order. */
-REX_API REX_MUST rex_status rex_gen_score(rex_gen *g, const rex_gen_pair *p, size_t n, rex_gen_fn fn,
+REX_API REX_MUST rex_status rex_gen_score(rex_engine *g, const rex_gen_pair *p, size_t n, rex_gen_fn fn,
                                           void *ud, rex_err *e);
 REX_API uint64_t rex_name_hash(rex_str prompt_id);
 

@@ -29,7 +29,7 @@ static void *piece(slab *s, int64_t count, size_t size) {
     return p;
 }
 
-static size_t lay_out(rex_gen *g, char *base) {
+static size_t lay_out(rex_engine *g, char *base) {
     slab s = {base, 0};
     const int64_t D = g->m->s.D, T = g->o.max_tokens;
     const bool pools = g->o.pooling != REX_POOLING_NONE;
@@ -67,7 +67,7 @@ static size_t lay_out(rex_gen *g, char *base) {
 
 static int64_t up32(int64_t n) { return (n + REX_KV - 1) / REX_KV * REX_KV; }
 
-static rex_status check(const rex_gen *g, rex_err *e) {
+static rex_status check(const rex_engine *g, rex_err *e) {
     const rex_gen_opts *o = &g->o;
     if (!(o->temperature == 0.0 || (o->temperature >= 1e-4 && o->temperature <= 1e4)))
         return rex_fail(e, REX_EARG, -1, "temperature %g: expected 0 or 0.0001 to 10000", o->temperature);
@@ -87,7 +87,7 @@ static rex_status check(const rex_gen *g, rex_err *e) {
     return REX_OK;
 }
 
-static rex_status plan(rex_gen *g, rex_err *e) {
+static rex_status plan(rex_engine *g, rex_err *e) {
     rex_gen_opts *o = &g->o;
     const int64_t ctx = g->m->s.ctx;
     REX_TRY(check(g, e));
@@ -128,9 +128,9 @@ static rex_status plan(rex_gen *g, rex_err *e) {
 }
 
 rex_status rex_gen_open(const rex_model *m, const rex_tok *tok, rex_pool *pool, const rex_gen_opts *o,
-                        rex_gen **out, rex_err *e) {
+                        rex_engine **out, rex_err *e) {
     *out = NULL;
-    rex_gen *g = rex_mem_take(1, sizeof *g, e);
+    rex_engine *g = rex_mem_take(1, sizeof *g, e);
     if (!g) return REX_ENOMEM;
     rex_gen_defaults(&g->o);
     memcpy(&g->o, o, o->size < sizeof g->o ? o->size : sizeof g->o);
@@ -144,7 +144,7 @@ rex_status rex_gen_open(const rex_model *m, const rex_tok *tok, rex_pool *pool, 
     return st;
 }
 
-void rex_gen_close(rex_gen *g) {
+void rex_gen_close(rex_engine *g) {
     if (!g) return;
     if (g->slab) rex_gen_clear(g);
     rex_ctx_close(g->ctx);
@@ -153,15 +153,15 @@ void rex_gen_close(rex_gen *g) {
     rex_mem_free(g);
 }
 
-size_t rex_gen_bytes(const rex_gen *g) { return g->bytes; }
+size_t rex_gen_bytes(const rex_engine *g) { return g->bytes; }
 
-void rex_gen_step(rex_gen *g, uint64_t seed, uint64_t step) {
+void rex_gen_step(rex_engine *g, uint64_t seed, uint64_t step) {
     g->sampler.key = rex_key_fold(rex_key_make(seed), step);
 }
 
 /* ---- places --------------------------------------------------------------------------------------------- */
 
-int rex_gen_group_open(rex_gen *g, size_t prompt, const int32_t *ids, int32_t n) {
+int rex_gen_group_open(rex_engine *g, size_t prompt, const int32_t *ids, int32_t n) {
     for (int i = 0; i < g->n_group; i++) {
         rex_gen_group *p = &g->group[i];
         if (p->seq >= 0) continue;
@@ -179,12 +179,12 @@ int rex_gen_group_open(rex_gen *g, size_t prompt, const int32_t *ids, int32_t n)
     return -1;
 }
 
-void rex_gen_group_close(rex_gen *g, int i) {
+void rex_gen_group_close(rex_engine *g, int i) {
     rex_seq_close(g->ctx, g->group[i].seq);
     g->group[i].seq = -1;
 }
 
-rex_gen_slot *rex_gen_slot_open(rex_gen *g, int group, int32_t most) {
+rex_gen_slot *rex_gen_slot_open(rex_engine *g, int group, int32_t most) {
     rex_gen_group *p = &g->group[group];
     for (int i = 0; i < g->batch; i++) {
         rex_gen_slot *s = &g->slot[i];
@@ -205,7 +205,7 @@ rex_gen_slot *rex_gen_slot_open(rex_gen *g, int group, int32_t most) {
     return NULL;
 }
 
-void rex_gen_clear(rex_gen *g) {
+void rex_gen_clear(rex_engine *g) {
     for (int i = 0; i < g->batch; i++) {
         if (g->slot[i].group >= 0) rex_seq_close(g->ctx, g->slot[i].seq);
         g->slot[i].group = -1;
@@ -227,7 +227,7 @@ static void add_state(double *sum, const float *state, int64_t D) {
     for (int64_t i = 0; i < D; i++) sum[i] += (double)state[i];
 }
 
-static void after_prompt_row(rex_gen *g, rex_gen_group *p, int i) {
+static void after_prompt_row(rex_engine *g, rex_gen_group *p, int i) {
     const size_t D = (size_t)g->m->s.D;
     if (p->sum) add_state(p->sum, rex_ctx_tap(g->ctx, i), g->m->s.D);
     if (++p->fed < p->n) return;
@@ -235,7 +235,7 @@ static void after_prompt_row(rex_gen *g, rex_gen_group *p, int i) {
     memcpy(p->tap, rex_ctx_tap(g->ctx, i), D * sizeof(float));
 }
 
-static void after_slot_row(rex_gen *g, rex_gen_slot *s, int i) {
+static void after_slot_row(rex_engine *g, rex_gen_slot *s, int i) {
     s->fed++;
     if (g->o.pooling == REX_POOLING_MEAN || g->o.pooling == REX_POOLING_MEAN_ALL)
         add_state(s->sum, rex_ctx_tap(g->ctx, i), g->m->s.D);
@@ -243,7 +243,7 @@ static void after_slot_row(rex_gen *g, rex_gen_slot *s, int i) {
         memcpy(s->last, rex_ctx_tap(g->ctx, i), (size_t)g->m->s.D * sizeof *s->last);
 }
 
-rex_status rex_gen_advance(rex_gen *g, int n, rex_err *e) {
+rex_status rex_gen_advance(rex_engine *g, int n, rex_err *e) {
     REX_TRY(rex_ctx_step(g->ctx, g->row, n, e));
     for (int i = 0; i < n; i++) {
         if (g->owner[i] < 0) after_prompt_row(g, &g->group[-1 - g->owner[i]], i);
@@ -252,7 +252,7 @@ rex_status rex_gen_advance(rex_gen *g, int n, rex_err *e) {
     return REX_OK;
 }
 
-static void finish_feature(const rex_gen *g, const rex_gen_slot *s, float *out) {
+static void finish_feature(const rex_engine *g, const rex_gen_slot *s, float *out) {
     const int64_t D = g->m->s.D;
     const int64_t n = g->o.pooling == REX_POOLING_MEAN_ALL ? s->n_prompt + s->n : s->n;
     for (int64_t i = 0; i < D; i++) {
@@ -264,13 +264,13 @@ static void finish_feature(const rex_gen *g, const rex_gen_slot *s, float *out) 
 /* ---- the head ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-    rex_gen *g;
+    rex_engine *g;
     const float *logit;
     int first;
 } answering;
 
 static rex_status answer_one(const answering *a, rex_gen_ask *q, const float *bent, int worker, rex_err *e) {
-    rex_gen *g = a->g;
+    rex_engine *g = a->g;
     const rex_gen_slot *s = q->slot;
     const int64_t V = g->m->s.V;
     const float *x = a->logit + q->row * V;
@@ -289,7 +289,7 @@ static void answer_item(void *ud, size_t item, int worker) {
 
 /* With a hook the rows come one after the other. */
 static void answer_bent(answering *a, int n) {
-    rex_gen *g = a->g;
+    rex_engine *g = a->g;
     const rex_shape *h = &g->m->s;
     for (int i = 0; i < n; i++) {
         rex_gen_ask *q = &g->ask[a->first + i];
@@ -300,7 +300,7 @@ static void answer_bent(answering *a, int n) {
     }
 }
 
-rex_status rex_gen_answer(rex_gen *g, rex_err *e) {
+rex_status rex_gen_answer(rex_engine *g, rex_err *e) {
     for (int at = 0; at < g->n_ask;) {
         int n = 0, states = 0;
         for (; at + n < g->n_ask; n++) { /* samples that start together share their row */
@@ -325,7 +325,7 @@ rex_status rex_gen_answer(rex_gen *g, rex_err *e) {
 
 /* ---- stops --------------------------------------------------------------------------------------------- */
 
-bool rex_gen_is_stop(const rex_gen *g, int32_t id) {
+bool rex_gen_is_stop(const rex_engine *g, int32_t id) {
     for (size_t i = 0; i < g->o.n_stop_ids; i++)
         if (g->o.stop_ids[i] == id) return true;
     if (g->o.ignore_eos) return false;
@@ -347,7 +347,7 @@ static size_t find_stop(const rex_gen_opts *o, rex_str t) {
     return SIZE_MAX;
 }
 
-rex_status rex_gen_stop_text(rex_gen *g, rex_gen_slot *s, int32_t id, bool *hit, rex_err *e) {
+rex_status rex_gen_stop_text(rex_engine *g, rex_gen_slot *s, int32_t id, bool *hit, rex_err *e) {
     const rex_mark mark = rex_arena_mark(g->arena);
     rex_str piece_text;
     rex_status st = rex_tok_stream_put(&s->stream, id, false, g->arena, &piece_text, e);
@@ -377,7 +377,7 @@ typedef struct {
     float *logp, *logq, *ent, *feature;
 } kept;
 
-static kept *keep(const rex_gen *g, const rex_gen_slot *s, rex_err *e) {
+static kept *keep(const rex_engine *g, const rex_gen_slot *s, rex_err *e) {
     const size_t n = (size_t)s->n, D = (size_t)g->m->s.D;
     const bool pools = g->o.pooling != REX_POOLING_NONE;
     const size_t words = n * (g->o.detail ? 4 : 1) + (pools ? D : 0);
@@ -407,7 +407,7 @@ static kept *keep(const rex_gen *g, const rex_gen_slot *s, rex_err *e) {
 }
 
 /* Text of a response: without the stop token, cut at a stop text. */
-static rex_status text_of(rex_gen *g, const kept *r, rex_str *out, rex_err *e) {
+static rex_status text_of(rex_engine *g, const kept *r, rex_str *out, rex_err *e) {
     size_t n = r->n;
     if (r->stopped && n > 0 && rex_gen_is_stop(g, r->ids[n - 1])) n--;
     REX_TRY(rex_tok_decode(g->tok, r->ids, n, 0, g->arena, out, e));
@@ -416,7 +416,7 @@ static rex_status text_of(rex_gen *g, const kept *r, rex_str *out, rex_err *e) {
     return REX_OK;
 }
 
-static rex_status hand_over(rex_gen *g, const kept *r, rex_err *e) {
+static rex_status hand_over(rex_engine *g, const kept *r, rex_err *e) {
     const rex_mark mark = rex_arena_mark(g->arena);
     rex_gen_sample s = {.prompt = r->prompt, .sample = r->sample, .ids = r->ids, .logp = r->logp,
                         .logq = r->logq, .ent = r->ent, .n = r->n, .stopped = r->stopped,
@@ -427,7 +427,7 @@ static rex_status hand_over(rex_gen *g, const kept *r, rex_err *e) {
     return st;
 }
 
-rex_status rex_gen_finish(rex_gen *g, rex_gen_slot *s, size_t order, rex_err *e) {
+rex_status rex_gen_finish(rex_engine *g, rex_gen_slot *s, size_t order, rex_err *e) {
     kept *r = keep(g, s, e);
     rex_seq_close(g->ctx, s->seq);
     s->group = -1;

@@ -85,7 +85,7 @@ typedef struct {
     rex_status status;
 } rex_gen_ask;
 
-struct rex_gen {
+struct rex_engine {
     const rex_model *m;
     const rex_tok *tok; /* NULL: no text */
     rex_pool *pool;
@@ -120,21 +120,21 @@ struct rex_gen {
 
 /* Computes the logits of all asks, some rows at a time, and draws (or scores, where the slot's tokens
  * are given). Results are in ask[].draw. */
-REX_MUST rex_status rex_gen_answer(rex_gen *g, rex_err *e);
+REX_MUST rex_status rex_gen_answer(rex_engine *g, rex_err *e);
 /* One step of the n rows in g->row, owners in g->owner: pools states, notes what the prompts leave. */
-REX_MUST rex_status rex_gen_advance(rex_gen *g, int n, rex_err *e);
+REX_MUST rex_status rex_gen_advance(rex_engine *g, int n, rex_err *e);
 /* Opens a prompt in a free place and returns that, or -1. */
-int rex_gen_group_open(rex_gen *g, size_t prompt, const int32_t *ids, int32_t n);
-void rex_gen_group_close(rex_gen *g, int i);
+int rex_gen_group_open(rex_engine *g, size_t prompt, const int32_t *ids, int32_t n);
+void rex_gen_group_close(rex_engine *g, int i);
 /* Forks a response from a complete prompt into a free slot; NULL: no slot or no block. `most` tokens. */
-rex_gen_slot *rex_gen_slot_open(rex_gen *g, int group, int32_t most);
+rex_gen_slot *rex_gen_slot_open(rex_engine *g, int group, int32_t most);
 /* Hands a finished response over as number `order` of the run, and whatever is then in turn to fn. */
-REX_MUST rex_status rex_gen_finish(rex_gen *g, rex_gen_slot *s, size_t order, rex_err *e);
+REX_MUST rex_status rex_gen_finish(rex_engine *g, rex_gen_slot *s, size_t order, rex_err *e);
 /* Frees all places and results: before and after a run, and after a failure. */
-void rex_gen_clear(rex_gen *g);
+void rex_gen_clear(rex_engine *g);
 /* A token that ends a response. */
-bool rex_gen_is_stop(const rex_gen *g, int32_t id);
+bool rex_gen_is_stop(const rex_engine *g, int32_t id);
 /* The state of a stopped text: true if a stop text is complete in what token `id` adds. */
-REX_MUST rex_status rex_gen_stop_text(rex_gen *g, rex_gen_slot *s, int32_t id, bool *hit, rex_err *e);
+REX_MUST rex_status rex_gen_stop_text(rex_engine *g, rex_gen_slot *s, int32_t id, bool *hit, rex_err *e);
 
 #endif

@@ -13,13 +13,13 @@
 #include <string.h>
 
 typedef struct {
-    rex_gen *g;
+    rex_engine *g;
     const rex_gen_prompt *p;
     size_t n, next; /* prompts; the next one to open */
     size_t running; /* samples in slots */
 } rollout;
 
-static rex_status check(const rex_gen *g, const rex_gen_prompt *p, size_t n, rex_err *e) {
+static rex_status check(const rex_engine *g, const rex_gen_prompt *p, size_t n, rex_err *e) {
     for (size_t i = 0; i < n; i++) {
         if (p[i].n == 0) return rex_fail(e, REX_EARG, (int64_t)i, "prompt %zu has no tokens", i);
         if ((int64_t)p[i].n > g->max_prompt)
@@ -32,7 +32,7 @@ static rex_status check(const rex_gen *g, const rex_gen_prompt *p, size_t n, rex
 }
 
 static rex_status begin(rollout *r, rex_err *e) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     rex_gen_clear(g);
     g->offset = rex_mem_take(r->n + 1, sizeof *g->offset, e);
     if (!g->offset) return REX_ENOMEM;
@@ -49,7 +49,7 @@ static rex_status begin(rollout *r, rex_err *e) {
     return REX_OK;
 }
 
-static rex_gen_ask *ask(rex_gen *g, rex_gen_slot *s, const float *state, const float *tap) {
+static rex_gen_ask *ask(rex_engine *g, rex_gen_slot *s, const float *state, const float *tap) {
     rex_gen_ask *q = &g->ask[g->n_ask++];
     *q = (rex_gen_ask){.state = state, .tap = tap, .slot = s, .target = s->n};
     return q;
@@ -57,7 +57,7 @@ static rex_gen_ask *ask(rex_gen *g, rex_gen_slot *s, const float *state, const f
 
 /* Samples of complete prompts into free slots. */
 static void start(rollout *r) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     for (int i = 0; i < g->n_group; i++) {
         rex_gen_group *p = &g->group[i];
         if (p->seq < 0 || p->fed < p->n) continue;
@@ -77,7 +77,7 @@ static void start(rollout *r) {
 /* Prompts whose samples have all been drawn from their last state can go; their forks keep what they
  * need. Called after the round's answers, for start() lends the state until then. */
 static void let_go(rollout *r) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     for (int i = 0; i < g->n_group; i++) {
         const rex_gen_group *p = &g->group[i];
         if (p->seq >= 0 && p->fed == p->n && p->started == r->p[p->prompt].samples) rex_gen_group_close(g, i);
@@ -86,7 +86,7 @@ static void let_go(rollout *r) {
 
 /* What has been drawn: tokens are appended, ends are noticed. */
 static rex_status take(rollout *r, rex_err *e) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     REX_TRY(rex_gen_answer(g, e));
     for (int i = 0; i < g->n_ask; i++) {
         const rex_draw *d = &g->ask[i].draw;
@@ -108,14 +108,14 @@ static rex_status take(rollout *r, rex_err *e) {
 }
 
 static rex_status finish(rollout *r, rex_gen_slot *s, rex_err *e) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     r->running--;
     return rex_gen_finish(g, s, g->offset[s->prompt] + (s->sample - r->p[s->prompt].first), e);
 }
 
 /* Samples that need nothing more. With pooling the state of the last token is still to come. */
 static rex_status sweep(rollout *r, rex_err *e) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     for (int i = 0; i < g->batch; i++) {
         rex_gen_slot *s = &g->slot[i];
         if (s->group < 0 || !s->ending) continue;
@@ -125,7 +125,7 @@ static rex_status sweep(rollout *r, rex_err *e) {
 }
 
 /* Slots by prompt; nearly sorted since the last round. */
-static void sort_slots(rex_gen *g) {
+static void sort_slots(rex_engine *g) {
     for (int i = 1; i < g->batch; i++) {
         const int32_t v = g->order[i];
         const size_t key = g->slot[v].prompt;
@@ -137,7 +137,7 @@ static void sort_slots(rex_gen *g) {
 
 /* Rows of running samples, those of one prompt next to each other. */
 static int slot_rows(rollout *r) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     int n = 0;
     sort_slots(g);
     for (int i = 0; i < g->batch; i++) {
@@ -158,7 +158,7 @@ static size_t waiting(const rollout *r) {
 }
 
 static void open_prompts(rollout *r) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     while (r->next < r->n && waiting(r) < (size_t)g->batch - r->running) {
         const rex_gen_prompt *p = &r->p[r->next];
         if (p->samples > 0 && rex_gen_group_open(g, r->next, p->ids, (int32_t)p->n) < 0) return;
@@ -168,7 +168,7 @@ static void open_prompts(rollout *r) {
 
 /* Prompt tokens behind the n rows that are there already. */
 static int prompt_rows(rollout *r, int n) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     for (int i = 0; i < g->n_group; i++) {
         const rex_gen_group *p = &g->group[i];
         if (p->seq < 0) continue;
@@ -182,7 +182,7 @@ static int prompt_rows(rollout *r, int n) {
 
 /* After a step: the rows of samples that go on ask for a token. */
 static void ask_next(rollout *r, int n) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     for (int i = 0; i < n; i++) {
         rex_gen_slot *s = &g->slot[g->owner[i]];
         if (!s->ending) ask(g, s, rex_ctx_state(g->ctx, i), rex_ctx_tap(g->ctx, i));
@@ -190,7 +190,7 @@ static void ask_next(rollout *r, int n) {
 }
 
 static rex_status go(rollout *r, rex_err *e) {
-    rex_gen *g = r->g;
+    rex_engine *g = r->g;
     while (g->next < g->total) {
         if (rex_cancelled()) return rex_fail(e, REX_ECANCEL, -1, "stopped after %zu of %zu samples", g->next,
                                              g->total);
@@ -213,7 +213,7 @@ static rex_status go(rollout *r, rex_err *e) {
     return REX_OK;
 }
 
-rex_status rex_gen_run(rex_gen *g, const rex_gen_prompt *p, size_t n, rex_gen_fn fn, void *ud, rex_err *e) {
+rex_status rex_gen_run(rex_engine *g, const rex_gen_prompt *p, size_t n, rex_gen_fn fn, void *ud, rex_err *e) {
     rollout r = {.g = g, .p = p, .n = n};
     REX_TRY(check(g, p, n, e));
     const uint64_t fp = rex_fp_enter();

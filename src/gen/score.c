@@ -9,12 +9,12 @@
 #include <string.h>
 
 typedef struct {
-    rex_gen *g;
+    rex_engine *g;
     const rex_gen_pair *p;
     size_t n, from, to; /* pairs; the present wave */
 } scoring;
 
-static rex_status check(const rex_gen *g, const rex_gen_pair *p, size_t n, rex_err *e) {
+static rex_status check(const rex_engine *g, const rex_gen_pair *p, size_t n, rex_err *e) {
     for (size_t i = 0; i < n; i++) {
         if (p[i].n_prompt == 0) return rex_fail(e, REX_EARG, (int64_t)i, "pair %zu has no prompt tokens", i);
         if ((int64_t)p[i].n > g->o.max_tokens || (int64_t)p[i].n_prompt > g->max_prompt ||
@@ -33,7 +33,7 @@ static bool same_prompt(const rex_gen_pair *a, const rex_gen_pair *b) {
 
 /* Opens prompts for the pairs from `from` on, as far as places and blocks reach. */
 static rex_status open_wave(scoring *s, rex_err *e) {
-    rex_gen *g = s->g;
+    rex_engine *g = s->g;
     int group = -1;
     int64_t promised = 0;
     s->to = s->from;
@@ -54,7 +54,7 @@ static rex_status open_wave(scoring *s, rex_err *e) {
 }
 
 static rex_status feed_prompts(scoring *s, rex_err *e) {
-    rex_gen *g = s->g;
+    rex_engine *g = s->g;
     for (;;) {
         int n = 0;
         for (int i = 0; i < g->n_group; i++) {
@@ -69,11 +69,11 @@ static rex_status feed_prompts(scoring *s, rex_err *e) {
     }
 }
 
-static void ask(rex_gen *g, rex_gen_slot *s, const float *state, int32_t target) {
+static void ask(rex_engine *g, rex_gen_slot *s, const float *state, int32_t target) {
     g->ask[g->n_ask++] = (rex_gen_ask){.state = state, .slot = s, .target = target};
 }
 
-static rex_status take(rex_gen *g, rex_err *e) {
+static rex_status take(rex_engine *g, rex_err *e) {
     if (!g->o.detail) g->n_ask = 0;
     REX_TRY(rex_gen_answer(g, e));
     for (int i = 0; i < g->n_ask; i++) {
@@ -87,7 +87,7 @@ static rex_status take(rex_gen *g, rex_err *e) {
 
 /* A slot for every pair of the wave; the first token's row is the prompt's last state. */
 static rex_status open_slots(scoring *s, rex_err *e) {
-    rex_gen *g = s->g;
+    rex_engine *g = s->g;
     int group = 0;
     for (size_t i = s->from; i < s->to; i++) {
         const rex_gen_pair *p = &s->p[i];
@@ -109,12 +109,12 @@ static rex_status open_slots(scoring *s, rex_err *e) {
 }
 
 /* The last token of a response matters for its state alone. */
-static int32_t need(const rex_gen *g, const rex_gen_slot *s) {
+static int32_t need(const rex_engine *g, const rex_gen_slot *s) {
     return g->o.pooling != REX_POOLING_NONE || s->n == 0 ? s->n : s->n - 1;
 }
 
 static rex_status feed_slots(scoring *s, rex_err *e) {
-    rex_gen *g = s->g;
+    rex_engine *g = s->g;
     for (;;) {
         int n = 0;
         for (int i = 0; i < g->batch; i++) {
@@ -142,7 +142,7 @@ static rex_status feed_slots(scoring *s, rex_err *e) {
 }
 
 static rex_status end_wave(scoring *s, rex_err *e) {
-    rex_gen *g = s->g;
+    rex_engine *g = s->g;
     for (int i = 0; i < g->batch; i++)
         if (g->slot[i].group >= 0) REX_TRY(rex_gen_finish(g, &g->slot[i], g->slot[i].prompt, e));
     s->from = s->to;
@@ -150,7 +150,7 @@ static rex_status end_wave(scoring *s, rex_err *e) {
 }
 
 static rex_status go(scoring *s, rex_err *e) {
-    rex_gen *g = s->g;
+    rex_engine *g = s->g;
     rex_gen_clear(g);
     g->done = rex_mem_take(s->n + 1, sizeof *g->done, e);
     if (!g->done) return REX_ENOMEM;
@@ -168,7 +168,7 @@ static rex_status go(scoring *s, rex_err *e) {
     return REX_OK;
 }
 
-rex_status rex_gen_score(rex_gen *g, const rex_gen_pair *p, size_t n, rex_gen_fn fn, void *ud, rex_err *e) {
+rex_status rex_gen_score(rex_engine *g, const rex_gen_pair *p, size_t n, rex_gen_fn fn, void *ud, rex_err *e) {
     scoring s = {.g = g, .p = p, .n = n};
     REX_TRY(check(g, p, n, e));
     const uint64_t fp = rex_fp_enter();

@@ -37,7 +37,8 @@ double rex_t_quantile(size_t df) {
     const double g1 = z * (z2 + 1.0) / 4.0;
     const double g2 = z * ((5.0 * z2 + 16.0) * z2 + 3.0) / 96.0;
     const double g3 = z * (((3.0 * z2 + 19.0) * z2 + 17.0) * z2 - 15.0) / 384.0;
-    return z + d * (g1 + d * (g2 + d * g3));
+    const double g4 = z * ((((79.0 * z2 + 776.0) * z2 + 1482.0) * z2 - 1920.0) * z2 - 945.0) / 92160.0;
+    return z + d * (g1 + d * (g2 + d * (g3 + d * g4)));
 }
 
 typedef struct {

@@ -122,6 +122,7 @@ static rex_status check_opts(const rex_adv_opts *o, rex_err *e) {
 
 static rex_status check_column(const job *j, const double *v, const char *what, rex_err *e) {
     const char *const kind = kinds[j->o->kind].name;
+    if (j->s->n_groups == 0) return REX_OK;
     if (!v) return rex_fail(e, REX_EFORMAT, -1, "%s needs %s of every sample", kind, what);
     for (size_t g = 0; g < j->s->n_groups; g++)
         for (size_t i = j->s->first[g]; i < j->s->first[g + 1]; i++)

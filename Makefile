@@ -2,6 +2,7 @@
 # The front door: `make run` and `make test` install what is missing, build, and do the job.
 # OUT= is the build folder, SAN= a list of sanitizers, MPI=1 builds the rank room over MPI.
 MAKEFLAGS += -rR
+.DEFAULT_GOAL := all
 OUT    ?= build
 ifneq ($(filter default undefined,$(origin CC)),)
 CC     := gcc
@@ -120,6 +121,11 @@ install: all man
 	@DESTDIR="$(DESTDIR)" sh scripts/install.sh install $(OUT) $(PREFIX) $(VERSION) $(SONAME)
 uninstall:
 	@DESTDIR="$(DESTDIR)" sh scripts/install.sh uninstall $(OUT) $(PREFIX) $(VERSION) $(SONAME)
+$(OUT)/report/page.o: STRICT += -I$(OUT)/gen
+$(OUT)/report/page.o: $(OUT)/gen/page_html.h
+$(OUT)/gen/page_html.h: src/report/page.html scripts/embed.sh
+	@mkdir -p $(@D)
+	@sh scripts/embed.sh $< page_html > $@.tmp && mv $@.tmp $@
 clean:
 	rm -rf $(OUT)
 .PHONY: all run test unit programs test-slow torture fuzz-replay fuzz bench lint man install \

@@ -30,7 +30,7 @@ typedef struct {
 } rex_cmd;
 
 /* One line per command, in the order of `repexp help`. */
-#define REX_CMDS(X) X(select) X(score) X(passk) X(advantage) X(tokenize)
+#define REX_CMDS(X) X(passk) X(advantage) X(tokenize) X(report)
 
 #define X(n) extern const rex_cmd rex_cmd_##n;
 REX_CMDS(X)

@@ -56,6 +56,7 @@ typedef struct {
     char text[512];
 } rex_err;
 
+/* "0.1.0" */
 /* The name of a status ("EFORMAT") and what it means; never NULL. */
 REX_API const char *rex_status_name(rex_status s);
 REX_API const char *rex_status_text(rex_status s);
@@ -398,8 +399,6 @@ REX_API const char *rex_rows_spec(const rex_rows *r); /* as given to open */
 /* The rows where they lie, (count, dim), if they are f32 and aligned; else NULL. Valid until
  * close. */
 REX_API const float *rex_rows_f32(const rex_rows *r);
-/* The same for rows of any type, packed, at any address; their type is rex_rows_type. */
-REX_API const void *rex_rows_data(const rex_rows *r);
 /* Rows first .. first+n-1 into out (n, dim); widened exactly (f64 to f32 rounds to nearest). The
  * range must lie within count. */
 REX_API void rex_rows_get_f32(const rex_rows *r, int64_t first, int64_t n, float *out);
@@ -919,6 +918,23 @@ REX_API void rex_select_close(rex_select *s);
  * return the same bits. The environment's REX_KERNEL forces one. Returns their number; the first
  * `room` names are stored. */
 REX_API size_t rex_kern_list(const char **name, size_t room);
+
+/* ---- report: run folders to a page --------------------------------------------------------- */
+
+typedef struct {
+    size_t size;
+    const char *title, *lead; /* NULL: plain ones */
+    int64_t samples;          /* embedded for reading, over all runs; 2000 */
+    const char *figures;      /* a folder for SVG, PNG and PDF made by gnuplot; NULL: none */
+    bool stamp;               /* the date of making in the foot; without it the bytes are a
+                               * function of the runs */
+} rex_report_opts;
+REX_API void rex_report_defaults(rex_report_opts *o);
+/* One self-contained HTML page of at most 20 MB from n run folders, written to `path`. A folder
+ * without any file of a run is REX_EFORMAT; gnuplot missing is REX_ECHILD, only if figures are
+ * wanted. */
+REX_API REX_MUST rex_status rex_report_page(const char *const *run, size_t n, const char *path,
+                                            const rex_report_opts *o, rex_err *e);
 
 #ifdef __cplusplus
 }

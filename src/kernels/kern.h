@@ -64,7 +64,7 @@ typedef struct {
  * x[m][k] at x[m*x_row + k*x_col], one of the strides 1. y[m][n] at
  * y[m*y_row + (n/32)*y_panel + n%32]: row-major (y_panel 32) or f32 panels of (k = M, n) (y_row 32,
  * y_panel M*32: how weight gradients are kept, dW panels = X^T dY). Columns beyond n are left alone
- * in row-major y and may be zeroed in panels. add may be y itself; nothing else may alias.
+ * in row-major y and may be zeroed in panels. Nothing may alias, add and y neither.
  * bf16: x is rounded to bf16 (and B too if it is f32), and each pair (k = 2j, 2j+1) is two fma, the
  * odd one first, denormals in and out as zero; an odd K is padded by one zero pair element. */
 typedef struct {

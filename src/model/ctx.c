@@ -41,7 +41,7 @@ static void acts_of_layer(const rex_ctx *c, slab *s, rex_acts *a, float *x, cons
     a->raw = h->qk_norm && c->o.keep ? floats(s, R, W) : a->qkv;
     a->rq = h->qk_norm ? floats(s, R, h->H + h->K) : NULL;
     a->att = floats(s, R, (int64_t)h->H * h->hd);
-    a->x_mid = x ? x : floats(s, R, D);
+    a->x_mid = floats(s, R, D); /* not x: a product reads what it adds after it has written */
     a->xn2 = whole ? whole->xn2 : x ? a->xn1 : floats(s, R, D);
     a->r2 = x ? a->r1 : floats(s, R, 1);
     if (h->sandwich) {

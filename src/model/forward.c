@@ -164,8 +164,7 @@ static void norm_mid(void *ud, size_t item, int worker) {
     const int64_t i = first(item), n = count(c, item), D = c->m->s.D;
     if (c->m->s.sandwich) {
         norm(c, a->xn2, a->o, s->w->norm[REX_NORM_POST_ATTN], a->r_o, i, n);
-        if (a->x_mid == a->x_in) c->m->kern.axpy(a->x_mid + i * D, 1.0F, a->xn2 + i * D, n * D);
-        else c->m->kern.add(a->x_mid + i * D, a->x_in + i * D, a->xn2 + i * D, n * D);
+        c->m->kern.add(a->x_mid + i * D, a->x_in + i * D, a->xn2 + i * D, n * D);
     }
     norm(c, a->xn2, a->x_mid, s->w->norm[REX_NORM_FFN], a->r2, i, n);
 }
@@ -186,11 +185,9 @@ static void end_of_block(void *ud, size_t item, int worker) {
     rex_acts *a = s->a;
     const int64_t i = first(item), n = count(c, item), D = c->m->s.D;
     if (c->m->s.sandwich) {
-        /* the row's normed sum passes through xn2's place only where that is free again */
-        float *t = c->xf;
+        float *t = c->xf; /* free until the last block's end, and that row by row */
         norm(c, t, a->down, s->w->norm[REX_NORM_POST_FFN], a->r_d, i, n);
-        if (s->x_next == a->x_mid) c->m->kern.axpy(s->x_next + i * D, 1.0F, t + i * D, n * D);
-        else c->m->kern.add(s->x_next + i * D, a->x_mid + i * D, t + i * D, n * D);
+        c->m->kern.add(s->x_next + i * D, a->x_mid + i * D, t + i * D, n * D);
     }
     if (c->o.tap == s->layer + 1)
         memcpy(c->tap + i * D, s->x_next + i * D, (size_t)(n * D) * sizeof(float));

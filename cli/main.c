@@ -135,10 +135,36 @@ static rex_status help_all(rex_err *e) {
     return say(&b, e);
 }
 
+/* A text for people at 96 columns; its own line breaks and indented lines stay. */
+static void wrap(rex_buf *b, const char *text) {
+    int at = 0;
+    bool keep = *text == ' ';
+    while (*text) {
+        const int n = (int)strcspn(text, " \n");
+        if (at > 0 && at + n > 96 && !keep) {
+            b->n -= b->n > 0 && b->p[b->n - 1] == ' ';
+            rex_buf_add(b, "\n", 1);
+            at = 0;
+        }
+        rex_buf_add(b, text, (size_t)n);
+        at += n;
+        text += n;
+        if (*text == '\n') {
+            at = 0;
+            keep = text[1] == ' ';
+        } else if (*text) {
+            at++;
+        }
+        if (*text) rex_buf_add(b, text++, 1);
+    }
+}
+
 static rex_status help_one(const rex_cmd *c, rex_err *e) {
     rex_buf b;
     rex_buf_init(&b, 0);
-    rex_buf_addf(&b, "usage: repexp %s %s\n\n%s\n\noptions\n", c->name, c->usage, c->text);
+    rex_buf_addf(&b, "usage: repexp %s %s\n\n", c->name, c->usage);
+    wrap(&b, c->text);
+    rex_buf_addf(&b, "\n\noptions\n");
     rex_opt_help(c->opt, c->n_opt, &b);
     return say(&b, e);
 }

@@ -13,7 +13,7 @@ import sys
 import unicodedata
 
 import tokenizers
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 CODES = [c for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000]
 STEP = 50000
@@ -62,14 +62,22 @@ def main():
  * tokenizers %s. A row is first, last, mask; the bits are REX_UC_L (letters, \\p{L}), REX_UC_N
  * (\\p{N}), REX_UC_S (white space, \\s), REX_UC_D (what its Digits step splits off), REX_UC_W
  * (\\w) and REX_UC_NEW (not in Unicode 14). Ascending and disjoint; what is in no range is in no
- * class. Do not edit by hand.
+ * class. rex_lower_new: capitals that Unicode 14 does not know and their small letters. Do not edit
+ * by hand.
  */
 #include "tok.h"
 
 const uint32_t rex_uclass_range[][3] = {""" % tokenizers.__version__)
     for i in range(0, len(ranges), 4):
         print("    " + " ".join("{0x%x, 0x%x, %d}," % tuple(r) for r in ranges[i:i + 4]))
-    print("};\nconst size_t rex_uclass_ranges = sizeof rex_uclass_range / sizeof rex_uclass_range[0];")
+    print("};\nconst size_t rex_uclass_ranges = sizeof rex_uclass_range / sizeof rex_uclass_range[0];\n")
+    lower = normalizers.Lowercase()
+    pairs = [(c, lower.normalize_str(chr(c))) for c in CODES]
+    pairs = [(c, ord(t)) for c, t in pairs if len(t) == 1 and t != chr(c).lower() and ord(t) != c]
+    print("const uint32_t rex_lower_new[][2] = {")
+    for i in range(0, len(pairs), 5):
+        print("    " + " ".join("{0x%x, 0x%x}," % p for p in pairs[i:i + 5]))
+    print("};\nconst size_t rex_lower_news = sizeof rex_lower_new / sizeof rex_lower_new[0];")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,12 @@ static rex_status step_form(rex_work *w, const rex_norm *f, rex_str *s) {
 
 /* ---- the other steps ---------------------------------------------------------------------------------------- */
 
+static uint32_t lower(uint32_t cp) {
+    for (size_t i = 0; cp >= rex_lower_new[0][0] && i < rex_lower_news; i++)
+        if (rex_lower_new[i][0] == cp) return rex_lower_new[i][1];
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+}
+
 /* Character by character, without context; U+0130 alone becomes two. */
 static rex_status step_lower(rex_work *w, rex_str *s) {
     const uint8_t *const p = (const uint8_t *)s->p;
@@ -112,7 +118,7 @@ static rex_status step_lower(rex_work *w, rex_str *s) {
             memcpy(d + k, "i\xCC\x87", 3);
             k += 3;
         } else {
-            k += (size_t)rex_utf8_put((uint32_t)utf8proc_tolower((utf8proc_int32_t)cp), (uint8_t *)d + k);
+            k += (size_t)rex_utf8_put(lower(cp), (uint8_t *)d + k);
         }
         i += len;
     }

@@ -258,8 +258,10 @@ static rex_status cut_added(const job *j, const rex_added_set *set, const uint8_
             while (to < n && (class_of(t, s, to, n, &len) & REX_UC_S)) to += len;
         if (from > done) REX_TRY(gap(j, s + done, from - done, first && done == 0));
         REX_TRY(put_id(j->w, a->id));
-        if (to > done) done = to;
-        if (i < done) i = done;
+        /* The search goes on behind the token's own text, not behind the white space that it took:
+         * a token that begins in there is found, and the text goes on behind it, as the
+         * reference has it. */
+        done = to;
     }
     return done < n ? gap(j, s + done, n - done, first && done == 0) : REX_OK;
 }

@@ -23,6 +23,8 @@ enum {
 };
 extern const uint32_t rex_uclass_range[][3];
 extern const size_t rex_uclass_ranges;
+extern const uint32_t rex_lower_new[][2]; /* ascending: capital, small letter */
+extern const size_t rex_lower_news;
 
 /* Two steps: page of 128 code points, then the code point. Pages that are alike are one. */
 enum { REX_UC_PAGES = 0x110000 >> 7 };

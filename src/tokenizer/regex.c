@@ -95,7 +95,7 @@ rex_status rex_regex_make(rex_tok *t, rex_str pattern, pcre2_code **out, rex_err
         if (!*out) {
             PCRE2_UCHAR text[128] = "";
             (void)pcre2_get_error_message(code, text, sizeof text);
-            st = rex_fail(e, code == PCRE2_ERROR_NOMEMORY ? REX_ENOMEM : REX_EUNSUP, -1,
+            st = rex_fail(e, code == PCRE2_ERROR_HEAP_FAILED ? REX_ENOMEM : REX_EUNSUP, -1,
                           "regular expression %.*s: %s", (int)(pattern.n < 200 ? pattern.n : 200),
                           pattern.p, (const char *)text);
         } else {

@@ -7,7 +7,9 @@ import subprocess
 import tempfile
 import unittest
 
-PROGRAM = os.environ.get("REPEXP", os.path.join("build", "repexp"))
+import repexp
+
+PROGRAM = repexp.PROGRAM
 
 
 class Advantage(unittest.TestCase):
@@ -126,4 +128,4 @@ class Advantage(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    repexp.main()

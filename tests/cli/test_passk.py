@@ -2,14 +2,15 @@
 """The contract of `repexp passk`: shapes, exact values, refusals."""
 import itertools
 import json
-import math
 import os
 import subprocess
 import tempfile
 import unittest
 from collections import Counter
 
-PROGRAM = os.environ.get("REPEXP", os.path.join("build", "repexp"))
+import repexp
+
+PROGRAM = repexp.PROGRAM
 
 
 def run(*args, stdin=None):
@@ -147,4 +148,4 @@ class Passk(Files):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    repexp.main()

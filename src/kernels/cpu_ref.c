@@ -291,10 +291,11 @@ void rex_ref_softmax(float *y, const float *x, float a, int64_t n) {
 
 rex_lse rex_ref_lse_tile(const float *x, float a, int64_t n) {
     const double max = (double)row_max(x, a, n);
+    const double base = max == (double)-INFINITY ? 0.0 : max; /* all words impossible: sum 0 */
     double sum[LANES] = { 0.0 };
     double xsum[LANES] = { 0.0 };
     for (int64_t i = 0; i < n; i++) {
-        const double d = (double)(x[i] * a) - max;
+        const double d = (double)(x[i] * a) - base;
         const double e = exp_f64(d);
         sum[i % LANES] += e;
         /* words of probability zero (-INFINITY) add nothing: 0 * -inf would be NaN */

@@ -75,6 +75,11 @@ HOT vd d_exp(vd x) {
     return d_pick_gt(x, d_set(EXPD_TOP), d_set((double)INFINITY), y);
 }
 
+HOT vf v_gate_arg(vf x, rex_act act) {
+    if (act == REX_SILU) return x;
+    return v_mul(x, v_fma(v_mul(x, x), v_set(GELU_B), v_set(GELU_A)));
+}
+
 /* ---- a tile whose rows lie anywhere (cpu_vec_gemm.c) ------------------------------------------ */
 
 /* For i < rows: y[i][0 .. cols-1] (+)= chain over k of x[i][k] b[k][0 .. cols-1], ascending k;

@@ -88,6 +88,12 @@ HOT vf v_odd(vf a, vf b) {
     const vf t = _mm256_shuffle_ps(a, b, 0xdd);
     return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(t), 0xd8));
 }
+HOT void v_store_zip(float *p, vf a, vf b) {
+    const vf lo = _mm256_unpacklo_ps(a, b);
+    const vf hi = _mm256_unpackhi_ps(a, b);
+    _mm256_storeu_ps(p, _mm256_permute2f128_ps(lo, hi, 0x20));
+    _mm256_storeu_ps(p + 8, _mm256_permute2f128_ps(lo, hi, 0x31));
+}
 HOT void v_transpose(vf r[VW]) {
     vf t[VW];
     for (int i = 0; i < 8; i += 2) {

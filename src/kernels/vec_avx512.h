@@ -99,6 +99,14 @@ HOT vf v_odd(vf a, vf b) {
     return _mm512_permutex2var_ps(a, i, b);
 }
 
+/* a0 b0 a1 b1 ... */
+HOT void v_store_zip(float *p, vf a, vf b) {
+    const vi lo = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const vi hi = _mm512_set_epi32(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8);
+    _mm512_storeu_ps(p, _mm512_permutex2var_ps(a, lo, b));
+    _mm512_storeu_ps(p + 16, _mm512_permutex2var_ps(a, hi, b));
+}
+
 /* VW x VW transpose in place. */
 HOT void v_transpose(vf r[VW]) {
     vf t[VW];

@@ -75,6 +75,10 @@ HOT void v_store_pairs(uint16_t *p, vf first, vf second) {
 }
 HOT vf v_even(vf a, vf b) { return vuzp1q_f32(a, b); }
 HOT vf v_odd(vf a, vf b) { return vuzp2q_f32(a, b); }
+HOT void v_store_zip(float *p, vf a, vf b) {
+    vst1q_f32(p, vzip1q_f32(a, b));
+    vst1q_f32(p + 4, vzip2q_f32(a, b));
+}
 HOT void v_transpose(vf r[VW]) {
     const float32x4x2_t a = vtrnq_f32(r[0], r[1]);
     const float32x4x2_t b = vtrnq_f32(r[2], r[3]);

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_vec_attn.c: attention forward and backward, compiled once per instruction set.
+ *
+ * A block is a few query tokens times the heads of one group; its score rows lie in scratch at the
+ * absolute positions of the keys, so that neither the cut of a sequence into stretches nor the block
+ * of queries is visible in a result. Scores run strips of rows over blocks of 32 keys (lanes over
+ * keys), values run strips over positions (lanes over channels). Rows of a strip see different
+ * positions: what all of them see is done together, what only some see, row by row before and
+ * after, so that every row sums exactly its own positions in ascending order (a masked product
+ * would turn -0 into 0 and spread a NaN).
+ */
+#include "vec.h"
+
+#define STRIP_N (2 * VW)
+/* Positions whose values are read by all strips of a block before the next ones are. */
+#define V_STEP 64
+
+static const float lane_index[LANES] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+
+static int64_t most(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* y[i][0 .. width-1] += chain over k in lo[i] .. hi[i]-1 of x[i][k] b[k][...], for i < n <= STRIP_M;
+ * k is counted from `from` in b. */
+static void ragged(int n, const int64_t *lo, const int64_t *hi, const float *const *x, const float *b,
+                   int64_t from, int64_t ldb, int64_t width, float *const *y) {
+    int64_t c0 = lo[0];
+    int64_t c1 = hi[0];
+    for (int i = 1; i < n; i++) {
+        c0 = most(c0, lo[i]);
+        c1 = least(c1, hi[i]);
+    }
+    const bool common = c0 < c1;
+    for (int64_t c = 0; c < width; c += STRIP_N) {
+        const int64_t cols = least(width - c, STRIP_N);
+        const float *xs[STRIP_M];
+        float *ys[STRIP_M];
+        for (int i = 0; i < n; i++) {
+            const int64_t end = common ? c0 : hi[i];
+            const float *xi = x[i] + lo[i];
+            xs[i] = x[i] + c0;
+            ys[i] = y[i] + c;
+            if (lo[i] < end)
+                VEC(strip)(1, cols, end - lo[i], &xi, b + (lo[i] - from) * ldb + c, ldb, &ys[i], true);
+        }
+        if (!common) continue;
+        VEC(strip)(n, cols, c1 - c0, xs, b + (c0 - from) * ldb + c, ldb, ys, true);
+        for (int i = 0; i < n; i++) {
+            const float *xi = x[i] + c1;
+            if (c1 < hi[i])
+                VEC(strip)(1, cols, hi[i] - c1, &xi, b + (c1 - from) * ldb + c, ldb, &ys[i], true);
+        }
+    }
+}
+
+/* n rows of scores against one block of 32 keys [hd][32]; y at the block's first position. */
+static void score_block(int n, int64_t hd, const float *const *q, const float *keys, float *const *y) {
+    float *ys[STRIP_M];
+    for (int c = 0; c < REX_PANEL; c += STRIP_N) {
+        for (int i = 0; i < n; i++) ys[i] = y[i] + c;
+        VEC(strip)(n, STRIP_N, hd, q, keys + c, REX_PANEL, ys, false);
+    }
+}
+
+/* x where lo <= at + lane < hi, else y. */
+HOT vf inside(int64_t at, int l, int64_t lo, int64_t hi, vf x, vf y) {
+    const vf i = v_load(lane_index + l * VW);
+    const float first = (float)(lo - at > 0 ? lo - at : 0);
+    const float past = (float)(hi - at < LANES ? hi - at : LANES);
+    return v_pick_gt(v_set(first), i, y, v_pick_gt(v_set(past), i, x, y));
+}
+
+/* s[p] = exp(s[p] * scale - max) for lo <= p < hi; returns the sum. Sixteen lanes by position. */
+static float exp_row(float *s, int64_t lo, int64_t hi, float scale) {
+    const vf none = v_set(-INFINITY);
+    vf m[NL];
+    float lane[LANES];
+    for (int l = 0; l < NL; l++) m[l] = none;
+    for (int64_t p = lo / LANES * LANES; p < hi; p += LANES)
+#pragma GCC unroll 4
+        for (int l = 0; l < NL; l++) {
+            vf v = v_mul(v_load(s + p + l * VW), v_set(scale));
+            if (p < lo || p + LANES > hi) v = inside(p, l, lo, hi, v, none);
+            m[l] = v_max(v, m[l]);
+        }
+    for (int l = 0; l < NL; l++) v_store(lane + l * VW, m[l]);
+    const vf max = v_set(tree_max(lane));
+    for (int l = 0; l < NL; l++) m[l] = v_zero();
+    for (int64_t p = lo / LANES * LANES; p < hi; p += LANES)
+#pragma GCC unroll 4
+        for (int l = 0; l < NL; l++) {
+            vf e = v_exp(v_sub(v_mul(v_load(s + p + l * VW), v_set(scale)), max));
+            if (p < lo || p + LANES > hi) e = inside(p, l, lo, hi, e, v_zero());
+            v_store(s + p + l * VW, e);
+            m[l] = v_add(m[l], e);
+        }
+    for (int l = 0; l < NL; l++) v_store(lane + l * VW, m[l]);
+    return tree_f32(lane);
+}
+
+/* ---- forward ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const rex_attn *j;
+    const rex_attn_row *tok;
+    int64_t n_tok, group, h, ld;
+    float *score, *inv, *wide;
+} block;
+
+static bool same_seg(const rex_kv_seg *a, const rex_kv_seg *b) {
+    return a->k == b->k && a->v == b->v && a->pos0 == b->pos0 && a->n == b->n &&
+           a->k_head == b->k_head && a->v_head == b->v_head;
+}
+
+/* `count` stored elements as f32: in place, or widened. */
+static const float *stored(const block *b, const void *base, int64_t at, int64_t count) {
+    if (b->j->cache == REX_K_F32) return (const float *)base + at;
+    const uint16_t *src = (const uint16_t *)base + at;
+    for (int64_t i = 0; i < count; i += VW) {
+        if (i + VW <= count)
+            v_store(b->wide + i, v_load_bf16(src + i));
+        else
+            for (int64_t k = i; k < count; k++) b->wide[k] = bf16_wide(src[k]);
+    }
+    return b->wide;
+}
+
+/* Rows r .. r+n-1 of the block: what they see of positions p0 .. p1-1. */
+static bool limits(const block *b, int64_t r, int n, int64_t p0, int64_t p1, int64_t *lo, int64_t *hi) {
+    bool any = false;
+    for (int i = 0; i < n; i++) {
+        const rex_attn_row *t = &b->tok[(r + i) / b->group];
+        lo[i] = most(t->lo, p0);
+        hi[i] = least(t->hi, p1);
+        if (hi[i] < lo[i]) hi[i] = lo[i];
+        any = any || lo[i] < hi[i];
+    }
+    return any;
+}
+
+/* Scores of tokens t .. u-1, which share the stretch c. */
+static void score_run(const block *b, int64_t t, int64_t u, const rex_kv_seg *c) {
+    const int64_t hd = b->j->hd;
+    int64_t lo = b->tok[t].lo;
+    int64_t hi = b->tok[t].hi;
+    for (int64_t i = t; i < u; i++) {
+        lo = least(lo, b->tok[i].lo);
+        hi = most(hi, b->tok[i].hi);
+    }
+    const int64_t end = least(c->n, hi - c->pos0);
+    for (int64_t i = most(lo - c->pos0, 0) / REX_PANEL * REX_PANEL; i < end; i += REX_PANEL) {
+        const float *keys = stored(b, c->k, b->h * c->k_head + i * hd, hd * REX_PANEL);
+        for (int64_t r = t * b->group; r < u * b->group; r += STRIP_M) {
+            const int n = (int)least(STRIP_M, u * b->group - r);
+            int64_t from[STRIP_M], to[STRIP_M];
+            const float *q[STRIP_M];
+            float *y[STRIP_M];
+            if (!limits(b, r, n, c->pos0 + i, c->pos0 + i + REX_PANEL, from, to)) continue;
+            for (int k = 0; k < n; k++) {
+                const int64_t head = b->h * b->group + (r + k) % b->group;
+                q[k] = b->tok[(r + k) / b->group].q + head * hd;
+                y[k] = b->score + (r + k) * b->ld + c->pos0 + i;
+            }
+            score_block(n, hd, q, keys, y);
+        }
+    }
+}
+
+/* Adds what tokens t .. u-1 see of the values of stretch c. */
+static void value_run(const block *b, int64_t t, int64_t u, const rex_kv_seg *c) {
+    const int64_t hd = b->j->hd;
+    const int64_t step = b->j->cache == REX_K_F32 ? V_STEP : REX_PANEL;
+    int64_t first = b->tok[t].lo;
+    int64_t last = b->tok[t].hi;
+    for (int64_t i = t; i < u; i++) {
+        first = least(first, b->tok[i].lo);
+        last = most(last, b->tok[i].hi);
+    }
+    const int64_t end = least(c->n, last - c->pos0);
+    for (int64_t i = most(first - c->pos0, 0); i < end; i += step) {
+        const int64_t len = least(step, end - i);
+        const float *v = stored(b, c->v, b->h * c->v_head + i * hd, len * hd);
+        for (int64_t r = t * b->group; r < u * b->group; r += STRIP_M) {
+            const int n = (int)least(STRIP_M, u * b->group - r);
+            int64_t lo[STRIP_M], hi[STRIP_M];
+            const float *x[STRIP_M];
+            float *y[STRIP_M];
+            if (!limits(b, r, n, c->pos0 + i, c->pos0 + i + len, lo, hi)) continue;
+            for (int k = 0; k < n; k++) {
+                const int64_t head = b->h * b->group + (r + k) % b->group;
+                x[k] = b->score + (r + k) * b->ld;
+                y[k] = b->tok[(r + k) / b->group].out + head * hd;
+            }
+            ragged(n, lo, hi, x, v, c->pos0 + i, hd, hd, y);
+        }
+    }
+}
+
+/* Neighbouring tokens with the same stretch in slot s are one run. */
+static void each_run(const block *b, void (*run)(const block *, int64_t, int64_t, const rex_kv_seg *)) {
+    int32_t slots = 0;
+    for (int64_t t = 0; t < b->n_tok; t++)
+        if (b->tok[t].n_seg > slots) slots = b->tok[t].n_seg;
+    for (int32_t s = 0; s < slots; s++)
+        for (int64_t t = 0, u; t < b->n_tok; t = u) {
+            u = t + 1;
+            if (s >= b->tok[t].n_seg) continue;
+            const rex_kv_seg *c = &b->tok[t].seg[s];
+            while (u < b->n_tok && s < b->tok[u].n_seg && same_seg(c, &b->tok[u].seg[s])) u++;
+            run(b, t, u, c);
+        }
+}
+
+static void attn_block(block *b) {
+    const int64_t hd = b->j->hd;
+    each_run(b, score_run);
+    for (int64_t t = 0; t < b->n_tok; t++)
+        for (int64_t g = 0; g < b->group; g++) {
+            const int64_t r = t * b->group + g;
+            const float sum = exp_row(b->score + r * b->ld, b->tok[t].lo, b->tok[t].hi, b->j->scale);
+            b->inv[r] = 1.0f / sum;
+            memset(b->tok[t].out + (b->h * b->group + g) * hd, 0, (size_t)hd * sizeof(float));
+        }
+    each_run(b, value_run);
+    for (int64_t t = 0; t < b->n_tok; t++)
+        for (int64_t g = 0; g < b->group; g++)
+            VEC(scale)(b->tok[t].out + (b->h * b->group + g) * hd, b->inv[t * b->group + g], hd);
+}
+
+void VEC(attn)(const rex_attn *j, int64_t h, int64_t r0, int64_t r1, void *scratch) {
+    const int64_t group = j->H / j->KV;
+    const int64_t step = attn_tokens(group);
+    for (int64_t r = r0; r < r1; r += step) {
+        block b = { .j = j, .tok = j->row + r, .n_tok = least(step, r1 - r), .group = group, .h = h };
+        int64_t hi = 0;
+        for (int64_t t = 0; t < b.n_tok; t++) hi = most(hi, b.tok[t].hi);
+        void *at = scratch;
+        b.ld = attn_score_ld(hi);
+        b.score = bump(&at, (size_t)(b.n_tok * group * b.ld) * sizeof(float));
+        b.inv = bump(&at, (size_t)(b.n_tok * group) * sizeof(float));
+        b.wide = bump(&at, (size_t)(REX_PANEL * j->hd) * sizeof(float));
+        attn_block(&b);
+    }
+}
+
+/* VW tokens of one head whose keys begin a vector of their block. */
+static void put_keys(float *dst, const float *k, int64_t k_row, int64_t hd) {
+    int64_t d = 0;
+    for (; d + VW <= hd; d += VW) {
+        vf w[VW];
+        for (int c = 0; c < VW; c++) w[c] = v_load(k + c * k_row + d);
+        v_transpose(w);
+        for (int c = 0; c < VW; c++) v_store(dst + (d + c) * REX_PANEL, w[c]);
+    }
+    for (; d < hd; d++)
+        for (int c = 0; c < VW; c++) dst[d * REX_PANEL + c] = k[c * k_row + d];
+}
+
+void VEC(kv_put)(const rex_kv_seg *s, rex_store cache, int64_t KV, int64_t hd, int64_t i, int64_t n,
+                 const float *k, int64_t k_row, const float *v, int64_t v_row) {
+    for (int64_t h = 0; h < KV; h++) {
+        for (int64_t t = 0; t < n; t++)
+            VEC(cast_to)((char *)(uintptr_t)s->v +
+                             rex_store_row_bytes(cache, h * s->v_head + (i + t) * hd),
+                         cache, v + t * v_row + h * hd, hd);
+        for (int64_t t = 0; t < n;) {
+            const int64_t p = i + t;
+            const int64_t at = h * s->k_head + p / REX_PANEL * hd * REX_PANEL + p % REX_PANEL;
+            const float *kr = k + t * k_row + h * hd;
+            if (cache == REX_K_F32 && p % VW == 0 && t + VW <= n) {
+                put_keys((float *)(uintptr_t)s->k + at, kr, k_row, hd);
+                t += VW;
+                continue;
+            }
+            for (int64_t d = 0; d < hd; d++) {
+                if (cache == REX_K_F32)
+                    ((float *)(uintptr_t)s->k)[at + d * REX_PANEL] = kr[d];
+                else
+                    ((uint16_t *)(uintptr_t)s->k)[at + d * REX_PANEL] = bf16_near(kr[d]);
+            }
+            t++;
+        }
+    }
+}
+
+/* ---- backward ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const rex_attn_grad *j;
+    int64_t h, group, ld, rows;
+    int64_t t0, n_tok; /* the block of tokens */
+    float *K, *Kp, *Vp; /* (T, hd); blocks of 32 keys, of 32 values */
+    float *P, *D, *Pt, *Dt; /* (rows, ld) and their transposes (positions, ATTN_ROWS or rows) */
+    float *Q, *Y;      /* queries and output gradients of the block (rows, hd) */
+} grad;
+
+static int64_t first_seen(const rex_attn_grad *j, int64_t t) {
+    return j->window > 0 && t - j->window + 1 > 0 ? t - j->window + 1 : 0;
+}
+
+/* Scores and their gradient for strips of rows over all key blocks that they see. */
+static void grad_strips(const grad *g, const float *rows, const float *panels, float *out) {
+    const int64_t hd = g->j->hd;
+    for (int64_t r = 0; r < g->rows; r += STRIP_M) {
+        const int n = (int)least(STRIP_M, g->rows - r);
+        const int64_t ta = g->t0 + r / g->group;
+        const int64_t tb = g->t0 + (r + n - 1) / g->group;
+        const float *x[STRIP_M];
+        for (int i = 0; i < n; i++) x[i] = rows + (r + i) * hd;
+        for (int64_t p = first_seen(g->j, ta) / REX_PANEL * REX_PANEL; p <= tb; p += REX_PANEL) {
+            float *y[STRIP_M];
+            for (int i = 0; i < n; i++) y[i] = out + (r + i) * g->ld + p;
+            score_block(n, hd, x, panels + p * hd, y);
+        }
+    }
+}
+
+/* P normalised, D the gradient of the unscaled scores, on lo .. t of every row. */
+static void grad_softmax(const grad *g) {
+    for (int64_t r = 0; r < g->rows; r++) {
+        const int64_t t = g->t0 + r / g->group;
+        const int64_t lo = first_seen(g->j, t);
+        const int64_t hi = t + 1;
+        float *P = g->P + r * g->ld;
+        float *D = g->D + r * g->ld;
+        const vf inv = v_set(1.0f / exp_row(P, lo, hi, g->j->scale));
+        vf s[NL];
+        float lane[LANES];
+        for (int l = 0; l < NL; l++) s[l] = v_zero();
+        for (int64_t p = lo / LANES * LANES; p < hi; p += LANES)
+            for (int l = 0; l < NL; l++) {
+                const vf w = v_mul(v_load(P + p + l * VW), inv);
+                v_store(P + p + l * VW, w);
+                vf d = v_fma(w, v_load(D + p + l * VW), s[l]);
+                if (p < lo || p + LANES > hi) d = inside(p, l, lo, hi, d, s[l]);
+                s[l] = d;
+            }
+        for (int l = 0; l < NL; l++) v_store(lane + l * VW, s[l]);
+        const vf delta = v_set(tree_f32(lane));
+        for (int64_t p = lo / LANES * LANES; p < hi; p += VW) {
+            const vf d = v_sub(v_load(D + p), delta);
+            v_store(D + p, v_mul(v_mul(d, v_load(P + p)), v_set(g->j->scale)));
+        }
+    }
+}
+
+static void grad_queries(const grad *g) {
+    const int64_t hd = g->j->hd;
+    for (int64_t r = 0; r < g->rows; r += STRIP_M) {
+        const int n = (int)least(STRIP_M, g->rows - r);
+        int64_t lo[STRIP_M], hi[STRIP_M];
+        const float *x[STRIP_M];
+        float *y[STRIP_M];
+        for (int i = 0; i < n; i++) {
+            const int64_t t = g->t0 + (r + i) / g->group;
+            const int64_t head = g->h * g->group + (r + i) % g->group;
+            lo[i] = first_seen(g->j, t);
+            hi[i] = t + 1;
+            x[i] = g->D + (r + i) * g->ld;
+            y[i] = g->j->dq + t * g->j->dq_row + head * hd;
+            memset(y[i], 0, (size_t)hd * sizeof(float));
+        }
+        ragged(n, lo, hi, x, g->K, 0, hd, hd, y);
+    }
+}
+
+/* Score rows to columns: to[p - p0][row], for positions p0 (a multiple of VW) .. p1-1. */
+static void flip(const grad *g, const float *from, float *to, int64_t p0, int64_t p1) {
+    const int64_t wide = (g->rows + VW - 1) / VW * VW;
+    for (int64_t p = p0; p < p1; p += VW)
+        for (int64_t r = 0; r < wide; r += VW) {
+            vf w[VW];
+            for (int i = 0; i < VW; i++)
+                w[i] = r + i < g->rows ? v_load(from + (r + i) * g->ld + p) : v_zero();
+            v_transpose(w);
+            for (int i = 0; i < VW; i++) v_store(to + (p - p0 + i) * wide + r, w[i]);
+        }
+}
+
+/* Strips of positions sum over the rows of the block that see them, in ascending order. */
+static void grad_keys(const grad *g, const float *cols, int64_t p0, int64_t p1, const float *rows,
+                      float *out, int64_t out_row) {
+    const int64_t hd = g->j->hd;
+    const int64_t wide = (g->rows + VW - 1) / VW * VW;
+    for (int64_t p = p0; p < p1; p += STRIP_M) {
+        const int n = (int)least(STRIP_M, p1 - p);
+        int64_t lo[STRIP_M], hi[STRIP_M];
+        const float *x[STRIP_M];
+        float *y[STRIP_M];
+        for (int i = 0; i < n; i++) {
+            const int64_t at = p + i;
+            const int64_t past = g->j->window > 0 ? at + g->j->window - g->t0 : g->n_tok;
+            lo[i] = most(at - g->t0, 0) * g->group;
+            hi[i] = most(least(past, g->n_tok), 0) * g->group;
+            if (hi[i] < lo[i]) hi[i] = lo[i];
+            x[i] = cols + (at - p0) * wide;
+            y[i] = out + at * out_row + g->h * hd;
+        }
+        ragged(n, lo, hi, x, rows, 0, hd, hd, y);
+    }
+}
+
+/* K and V of the head as the cache would hold them, and zeros for what will be summed. */
+static void grad_prepare(const grad *g, float *V) {
+    const rex_attn_grad *j = g->j;
+    const int64_t hd = j->hd;
+    const size_t bytes = (size_t)hd * sizeof(float);
+    for (int64_t t = 0; t < j->T; t++) {
+        memcpy(g->K + t * hd, j->k + t * j->k_row + g->h * hd, bytes);
+        memcpy(V + t * hd, j->v + t * j->v_row + g->h * hd, bytes);
+        memset(j->dk + t * j->dk_row + g->h * hd, 0, bytes);
+        memset(j->dv + t * j->dv_row + g->h * hd, 0, bytes);
+    }
+    if (j->cache == REX_K_BF16) {
+        VEC(round_bf16)(g->K, j->T * hd);
+        VEC(round_bf16)(V, j->T * hd);
+    }
+    for (int64_t t = 0; t < j->T;) {
+        const int64_t at = t / REX_PANEL * hd * REX_PANEL + t % REX_PANEL;
+        const int64_t n = t + VW <= j->T ? VW : 1;
+        for (int64_t d = 0; n == 1 && d < hd; d++) {
+            g->Kp[at + d * REX_PANEL] = g->K[t * hd + d];
+            g->Vp[at + d * REX_PANEL] = V[t * hd + d];
+        }
+        if (n == VW) {
+            put_keys(g->Kp + at, g->K + t * hd, hd, hd);
+            put_keys(g->Vp + at, V + t * hd, hd, hd);
+        }
+        t += n;
+    }
+}
+
+static void grad_block(const grad *g) {
+    const rex_attn_grad *j = g->j;
+    const int64_t hd = j->hd;
+    for (int64_t r = 0; r < g->rows; r++) {
+        const int64_t t = g->t0 + r / g->group;
+        const int64_t head = g->h * g->group + r % g->group;
+        memcpy(g->Q + r * hd, j->q + t * j->q_row + head * hd, (size_t)hd * sizeof(float));
+        memcpy(g->Y + r * hd, j->dout + t * j->dout_row + head * hd, (size_t)hd * sizeof(float));
+    }
+    grad_strips(g, g->Q, g->Kp, g->P);
+    grad_strips(g, g->Y, g->Vp, g->D);
+    grad_softmax(g);
+    grad_queries(g);
+    const int64_t p0 = first_seen(j, g->t0) / VW * VW;
+    const int64_t p1 = g->t0 + g->n_tok;
+    flip(g, g->P, g->Pt, p0, p1);
+    flip(g, g->D, g->Dt, p0, p1);
+    grad_keys(g, g->Dt, p0, p1, g->Q, j->dk, j->dk_row);
+    grad_keys(g, g->Pt, p0, p1, g->Y, j->dv, j->dv_row);
+}
+
+void VEC(attn_bwd)(const rex_attn_grad *j, int64_t h, void *scratch) {
+    const int64_t group = j->H / j->KV;
+    const int64_t step = attn_tokens(group);
+    const int64_t whole = (j->T + REX_PANEL - 1) / REX_PANEL * REX_PANEL;
+    const size_t matrix = (size_t)(whole * j->hd) * sizeof(float);
+    grad g = { .j = j, .h = h, .group = group, .ld = attn_score_ld(j->T) };
+    const size_t score = (size_t)(step * group * g.ld) * sizeof(float);
+    const size_t flipped = (size_t)((step * group + VW) * g.ld) * sizeof(float);
+    g.K = bump(&scratch, matrix);
+    float *V = bump(&scratch, matrix);
+    g.Kp = bump(&scratch, matrix);
+    g.Vp = bump(&scratch, matrix);
+    g.P = bump(&scratch, score);
+    g.D = bump(&scratch, score);
+    g.Pt = bump(&scratch, flipped);
+    g.Dt = bump(&scratch, flipped);
+    g.Q = bump(&scratch, (size_t)(step * group * j->hd) * sizeof(float));
+    g.Y = bump(&scratch, (size_t)(step * group * j->hd) * sizeof(float));
+    grad_prepare(&g, V);
+    for (int64_t t = 0; t < j->T; t += step) {
+        g.t0 = t;
+        g.n_tok = least(step, j->T - t);
+        g.rows = g.n_tok * group;
+        grad_block(&g);
+    }
+}

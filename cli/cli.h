@@ -30,7 +30,12 @@ typedef struct {
 } rex_cmd;
 
 /* One line per command, in the order of `repexp help`. */
-#define REX_CMDS(X) X(passk) X(advantage) X(tokenize) X(report)
+#define REX_CMDS(X)                                                                          \
+    X(passk)                                                                                 \
+    X(advantage)                                                                             \
+    X(tokenize)                                                                              \
+    X(task_list) X(task_make) X(task_verify) X(task_audit)                                   \
+    X(report)
 
 #define X(n) extern const rex_cmd rex_cmd_##n;
 REX_CMDS(X)

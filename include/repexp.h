@@ -734,17 +734,20 @@ typedef struct {
     rex_str id; /* plain text */
     rex_str prompt, answer, problem, response, line;
 } rex_item;
+/* A generator's problems fall to one side by the hash of their id: test where it is 0 modulo 16.
+ * Auto: test, or all where there are only finitely many. Rows of --data are not split. */
+typedef enum { REX_SPLIT_AUTO, REX_SPLIT_TRAIN, REX_SPLIT_TEST, REX_SPLIT_ALL } rex_split;
 typedef struct {
     size_t size;
     int64_t n; /* -1: all there are */
-    bool test; /* which side of a generator's split */
+    rex_split split;
     uint64_t seed;
     bool solutions; /* with a worked `response` */
 } rex_make_opts;
 REX_API void rex_make_defaults(rex_make_opts *o);
 /* Problems from --data or from the task's generator, into the arena. From data: n of its rows drawn
- * by the seed, in the order of the file. From a generator: distinct ones, and train and test never
- * meet. Fewer than n is REX_ELIMIT. */
+ * by the seed, in the order of the file. From a generator: distinct ones. Fewer than n is
+ * REX_ELIMIT. */
 REX_API REX_MUST rex_status rex_task_make(const rex_task *t, const rex_make_opts *o, rex_arena *a,
                                           rex_item **out, size_t *n, rex_err *e);
 

@@ -45,6 +45,7 @@ typedef struct {
     int gguf;
     bool wide;
 } rex_dtype_info;
+/* What a type is; `t` must be one. */
 const rex_dtype_info *rex_dtype_get(rex_dtype t);
 /* By name ("BF16"); REX_T_COUNT if there is none. */
 rex_dtype rex_dtype_find(rex_str name);
@@ -176,6 +177,7 @@ void rex_gguf_close(rex_gguf *g);
  * a wrong order of calls is REX_EBUG at commit. */
 typedef struct rex_gguf_out rex_gguf_out;
 REX_MUST rex_status rex_gguf_out_open(const char *path, rex_gguf_out **out, rex_err *e);
+/* One metadata entry each; rex_gguf_out_i64 takes any kind of whole number. */
 void rex_gguf_out_i64(rex_gguf_out *o, const char *key, rex_gguf_kind int_kind, int64_t v);
 void rex_gguf_out_f32(rex_gguf_out *o, const char *key, float v);
 void rex_gguf_out_bool(rex_gguf_out *o, const char *key, bool v);

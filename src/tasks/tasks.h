@@ -76,9 +76,9 @@ size_t rex_find_last(rex_str s, const char *what);
 /* What stands in the last `\boxed`: "{...}" balanced, or after `\boxed ` up to a dollar sign. With
  * `open` an unclosed brace runs to the end. False if there is none. */
 bool rex_last_box(rex_str s, bool open, rex_str *out);
-/* "a, b, c" as JSON source in the arena: an array of integers. */
-REX_MUST rex_status rex_ints_json(rex_arena *a, const int64_t *v, size_t n, rex_str *out,
-                                  rex_err *e);
+/* {"numbers": [...], "target": t} as JSON source in the arena; at most 60 numbers. */
+REX_MUST rex_status rex_numbers_json(rex_arena *a, const int64_t *v, size_t n, int64_t target,
+                                     rex_str *out, rex_err *e);
 /* {"numbers": [...], "target": t} from a claim's problem; at most `max` numbers. */
 REX_MUST rex_status rex_read_numbers(rex_arena *a, rex_str problem, int64_t *v, size_t max,
                                      size_t *n, int64_t *target, rex_err *e);
@@ -109,12 +109,24 @@ bool rex_expr_solve(const int64_t *v, size_t n, int64_t target, char *buf, size_
 REX_MUST rex_status rex_expr_verify(rex_arena *a, rex_str response, const int64_t *v, size_t n,
                                     int64_t target, bool use_all, rex_judged *out, rex_err *e);
 
-/* ---- the graders of the paper (paper.c): exactly methods A10.3, A10.4, A10.5 ---- */
+/* "Use the numbers ..., each exactly (or at most) once, ..., to make 24." */
+REX_MUST rex_status rex_expr_prompt(rex_arena *a, const int64_t *v, size_t n, int64_t target,
+                                    bool use_all, rex_str *out, rex_err *e);
+/* The numbers and target of a row of data: in its `problem`, else at its top, from where `problem`
+ * is filled. *target comes in with its default. */
+REX_MUST rex_status rex_row_numbers(const rex_jval *row, const char *where, rex_arena *a,
+                                    rex_draft *d, int64_t *v, size_t max, size_t *n,
+                                    int64_t *target, rex_err *e);
 
+/* ---- the graders of the paper (paper.c) ---- */
+
+/* Methods A10.3, to the letter: the last "#### " with a number in the last 300 characters. */
 REX_MUST rex_status rex_paper_gsm8k(rex_arena *a, rex_str gold, rex_str text, rex_judged *out,
                                     rex_err *e);
+/* Methods A10.4: the last box, both sides normalised as text. */
 REX_MUST rex_status rex_paper_math(rex_arena *a, rex_str gold, rex_str text, rex_judged *out,
                                    rex_err *e);
+/* Methods A10.5: the last box as an integer. */
 REX_MUST rex_status rex_paper_aime(rex_arena *a, rex_str gold, rex_str text, rex_judged *out,
                                    rex_err *e);
 

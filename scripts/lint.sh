@@ -23,7 +23,7 @@ code=$(pick '^(include|src|cli|tests|fuzz|bench|examples)/.*\.[ch]$')
 own=$(echo "$code" | grep -E '^(include|src|cli)/')
 scripts=$(pick '^(scripts|tests)/.*\.(sh|py)$')
 
-# ---- text: tabs, trailing blanks, ASCII, width, licence line --------------------------------------
+# ---- text: tabs, trailing blanks, ASCII, width, licence line ---------------------------------
 # shellcheck disable=SC2086
 awk -v full="$full" '
     FNR == 1 { if (last != "" && !seen) print last ":1: no SPDX line"; last = FILENAME; seen = 0 }
@@ -33,12 +33,13 @@ awk -v full="$full" '
     /[^ -~\t]/ { print FILENAME ":" FNR ": a character that is not ASCII" }
     full && length($0) > 100 { print FILENAME ":" FNR ": " length($0) " columns, at most 100" }
     /^#[ ]*if 0/ { print FILENAME ":" FNR ": #if 0" }
-    /(TODO|FIXME|(^|[^X])XXX([^X]|$))/ && FILENAME !~ /lint\.sh$/ { print FILENAME ":" FNR ": unfinished work in a comment" }
+    /(TODO|FIXME|(^|[^X])XXX([^X]|$))/ && FILENAME !~ /lint\.sh$/ {
+        print FILENAME ":" FNR ": unfinished work in a comment" }
     END { if (!seen) print last ":1: no SPDX line" }
 ' $code $scripts >>"$bad"
 
 if [ "$full" ]; then
-# ---- length of files and functions -----------------------------------------------------------------
+# ---- length of files and functions -----------------------------------------------------------
 # shellcheck disable=SC2086
 wc -l $own | awk '$2 != "total" {
     max = $2 ~ /^include\// ? 1000 : $2 ~ /\.h$/ ? 250 : 900
@@ -50,20 +51,24 @@ awk '
     FNR == 1 { open = 0; head = "" }
     /^[a-zA-Z_]/ && !/;$/ { head = $0; at = FNR }
     /^[^ \t#\/}].*\{$/ || (/^[ \t].*\) \{$/ && head != "" && !open) {
-        if (!open && head !~ /=/ && head !~ /^(static )?(const )?(typedef|struct|enum|union)/ && head ~ /\(/) {
+        if (!open && head !~ /=/ && head ~ /\(/ &&
+            head !~ /^(static )?(const )?(typedef|struct|enum|union)/) {
             open = 1; from = at }
     }
-    /^\}/ { if (open && FNR - from + 1 > 80) print FILENAME ":" from ": a function of " FNR - from + 1 " lines, at most 80"
-            open = 0; head = "" }
+    /^\}/ {
+        n = FNR - from + 1
+        if (open && n > 80) print FILENAME ":" from ": a function of " n " lines, at most 80"
+        open = 0; head = "" }
 ' $own >>"$bad"
 
 fi
-# ---- forbidden names --------------------------------------------------------------------------------
+# ---- forbidden names -------------------------------------------------------------------------
 # Name by name, the files of src/ and cli/ that may use it.
 # shellcheck disable=SC2086
 awk '
     BEGIN {
-        n = split("strcpy strcat gets strtok atoi atof atol rand srand random time exit alloca setjmp longjmp system strncpy", never, " ")
+        n = split("strcpy strcat strncpy gets strtok atoi atof atol rand srand random time exit " \
+                  "alloca setjmp longjmp system", never, " ")
         for (i = 1; i <= n; i++) allow[never[i]] = "-"
         n = split("malloc calloc realloc free", mem, " ")
         for (i = 1; i <= n; i++) allow[mem[i]] = "^src/base/mem\\.c$"
@@ -76,14 +81,16 @@ awk '
         allow["getenv"] = "^(cli/.*|src/kernels/kern\\.c)$"
         allow["fork"] = "^src/tasks/"
         allow["setlocale"] = "-"
-        n = split("exp log pow sin cos tan tanh expm1 log1p lgamma tgamma erf exp2 log2 log10 cbrt hypot expf logf powf sinf cosf tanhf exp2f log2f", libm, " ")
+        n = split("exp log pow sin cos tan tanh expm1 log1p lgamma tgamma erf exp2 log2 log10 " \
+                  "cbrt hypot expf logf powf sinf cosf tanhf exp2f log2f", libm, " ")
         for (i = 1; i <= n; i++) allow[libm[i]] = "-"
         for (name in allow) if (allow[name] == "-") allow[name] = "^$"
     }
     FNR == 1 { comment = 0 }
     {
         line = $0
-        gsub(/\\"/, "", line); gsub(/"[^"]*"/, "\"\"", line); gsub(/\/\*.*\*\//, "", line); sub(/\/\/.*/, "", line)
+        gsub(/\\"/, "", line); gsub(/"[^"]*"/, "\"\"", line)
+        gsub(/\/\*.*\*\//, "", line); sub(/\/\/.*/, "", line)
         if (comment) { if (line ~ /\*\//) { sub(/^.*\*\//, "", line); comment = 0 } else next }
         if (line ~ /\/\*/) { sub(/\/\*.*/, "", line); comment = 1 }
         rest = line
@@ -97,7 +104,7 @@ awk '
     }
 ' $own >>"$bad"
 
-# ---- include directions ------------------------------------------------------------------------------
+# ---- include directions ----------------------------------------------------------------------
 # A room includes itself, base, flow.h, repexp.h, and the rooms that layers.txt names for it; cli
 # only repexp.h, cli.h and base.
 # shellcheck disable=SC2086
@@ -127,7 +134,7 @@ awk '
 ' scripts/layers.txt $own >>"$bad"
 
 if [ "$full" ]; then
-# ---- contracts ---------------------------------------------------------------------------------------
+# ---- contracts -------------------------------------------------------------------------------
 # A function declared in a header has a comment above it, or stands in a block of declarations
 # that begins with one, or carries one at its end.
 # shellcheck disable=SC2086,SC2046
@@ -143,9 +150,11 @@ awk '
         print FILENAME ":" FNR ": a function without its contract above it" }
 ' $(echo "$own" | grep '\.h$') >>"$bad"
 
-# ---- what every room brings ---------------------------------------------------------------------------
+# ---- what every room brings ------------------------------------------------------------------
 for room in $(echo "$own" | sed -n 's|^src/\([a-z0-9]*\)/.*\.c$|\1|p' | sort -u); do
-    pick "^tests/(test|prop)_$room(_[a-z0-9_]*)?\.c$" >/dev/null ||
+    # shellcheck disable=SC2046
+    grep -l "src/$room/" $(pick '^tests/(test|prop)_.*\.c$') >/dev/null ||
+        pick "^tests/(test|prop)_$room(_[a-z0-9_]*)?\.c$" >/dev/null ||
         say "src/$room:1: a room without a test (tests/test_$room.c)"
 done
 for f in $(pick '^fuzz/fuzz_.*\.c$'); do
@@ -161,7 +170,8 @@ while read -r parser targets; do
 done <scripts/parsers.txt
 if [ -e src/kernels/kern.h ] && [ -e bench/bench_kern.c ]; then
     for op in $(sed -n 's/^    X([a-z_0-9]*, \([a-z_0-9]*\),.*/\1/p' src/kernels/kern.h); do
-        grep -q "$op" bench/bench_kern.c || say "src/kernels/kern.h:1: $op has no line in bench/bench_kern.c"
+        grep -q "$op" bench/bench_kern.c ||
+            say "src/kernels/kern.h:1: $op has no line in bench/bench_kern.c"
     done
 fi
 fi

@@ -34,6 +34,7 @@ typedef struct {
     X(passk)                                                                                 \
     X(advantage)                                                                             \
     X(tokenize)                                                                              \
+    X(generate) X(logprob) X(embed)                                                          \
     X(task_list) X(task_make) X(task_verify) X(task_audit)                                   \
     X(report)
 
@@ -45,5 +46,54 @@ REX_CMDS(X)
 REX_MUST rex_status rex_cli_print(const rex_buf *b, rex_err *e);
 /* A note for people on stderr, unless --quiet. */
 void rex_cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- models (engine.c) --------------------------------------------------------------------- */
+
+/* Options of every command that runs a model. */
+#define REX_CLI_MODEL(X)                                                                     \
+    X(STR, model, "", 0, 0, "M", "m=a Hugging Face folder or a GGUF file")                   \
+    X(STR, tokenizer, "", 0, 0, "FILE", "a tokenizer for a model that has none")             \
+    X(ENUM, compute, "f32", 0, 0, "f32|bf16", "how the linear layers compute")               \
+    X(ENUM, kv, "f32", 0, 0, "f32|bf16", "how keys and values are kept")                     \
+    X(I64, context, "0", 0, 16777216, "N", "positions of a sequence; 0: the model's own")    \
+    X(I64, batch, "64", 1, 65536, "N", "sequences decoded at once; never changes a result")  \
+    X(I64, chunk, "256", 1, 1048576, "N", "tokens of one step; never changes a result")      \
+    X(STR, chat, "auto", 0, 0, "auto|none|NAME",                                             \
+      "layout of chat prompts; auto: the model's own; a NAME is put round plain prompts, too") \
+    X(BOOL, special, "false", 0, 0, "", "recognise control text in prompts and messages")    \
+    X(STR, map, "", 0, 0, "F=G,...", "read field F of a record from its field G")
+
+typedef struct {
+    const char *model, *tokenizer, *chat;
+    int compute, kv;
+    int64_t context, threads;
+    bool special;
+} rex_cli_setup;
+
+/* A model, its tokenizer (NULL where there is none; the reason is kept), workers. */
+typedef struct {
+    rex_pool *pool;
+    rex_model *model;
+    rex_tok *tok;
+    const rex_chat *chat; /* NULL: chats are refused or, with auto, found when one comes */
+    rex_cli_setup set;
+    rex_err no_tok;
+} rex_cli_engine;
+
+/* After a failure rex_cli_engine_close is still due. */
+REX_MUST rex_status rex_cli_engine_open(const rex_cli_setup *set, rex_cli_engine *g, rex_err *e);
+void rex_cli_engine_close(rex_cli_engine *g);
+/* Token ids of a prompt: as given, by the chat layout, or from text. `shown` gets the text that was
+ * encoded (p NULL where ids were given). Errors name the prompt. */
+REX_MUST rex_status rex_cli_encode(rex_cli_engine *g, const rex_prompt *p, rex_arena *a, rex_ids *ids,
+                                   rex_str *shown, rex_err *e);
+/* Pairs of a file of sample records, prompts and responses as ids. */
+REX_MUST rex_status rex_cli_pairs(rex_cli_engine *g, const char *path, const char *map, rex_arena *a,
+                                  rex_sample **sample, rex_gen_pair **pair, size_t *n, rex_err *e);
+/* Sizes a generator for those pairs. */
+void rex_cli_fit(rex_gen_opts *o, const rex_gen_pair *p, size_t n);
+/* "mean" etc.; what was pooled, as the JSON beside a feature file. */
+REX_MUST rex_status rex_cli_pooled(rex_arena *a, const char *model, const char *pool, int64_t layer,
+                                   const rex_model_info *m, rex_str *json, rex_err *e);
 
 #endif

@@ -162,6 +162,7 @@ static void one_gemm(uint32_t seed) {
                    .more = draw() % 2 == 0, .bf16 = draw() % 2 == 0 };
     const bool with_bias = draw() % 2 == 0;
     const bool with_add = draw() % 2 == 0;
+    const bool onto = draw() % 2 == 0; /* adds into its own output */
     const int64_t m1 = draw() % 2 == 0 ? m : range(0, m);
     const int64_t p1 = draw() % 2 == 0 ? rex_panel_count(n) : range(0, rex_panel_count(n));
     if (rows) j.w = (rex_panels){ REX_K_F32, n, K, n, NULL };
@@ -173,7 +174,7 @@ static void one_gemm(uint32_t seed) {
         j.w.data = rows ? AT(w) : AT(pan);
         j.y = in_panels ? AT(yp) : AT(y);
         j.bias = with_bias ? AT(bias) : NULL;
-        j.add = with_add ? AT(add) : NULL;
+        j.add = !with_add ? NULL : onto && !in_panels ? AT(y) : AT(add);
         /* any split into ranges is the same product */
         OP->gemm(&j, 0, m1, 0, p1, scratch);
         OP->gemm(&j, m1, m, 0, p1, scratch);

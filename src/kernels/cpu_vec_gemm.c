@@ -270,31 +270,37 @@ static float *out_at(const rex_gemm *j, int64_t m, int64_t p) {
     return j->y + m * j->y_row + p * j->y_panel;
 }
 
-static void edge(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p) {
-    if (j->bias == NULL && j->add == NULL) return;
+/* v + bias + add for `left` columns from n on of row m. */
+HOT vf edge(const rex_gemm *j, int64_t m, int64_t n, int64_t left, vf v) {
+    if (j->bias != NULL) v = v_add(v, v_loadn(j->bias + n, left));
+    if (j->add != NULL) v = v_add(v, v_loadn(j->add + m * j->add_row + n, left));
+    return v;
+}
+
+/* Finished accumulators of panel p, at from[(m - m0) * row], to y. */
+static void finish(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, const float *from, int64_t row) {
     const int64_t n = p * REX_PANEL;
     const int64_t cols = j->n - n < REX_PANEL ? j->n - n : REX_PANEL;
     for (int64_t m = m0; m < m1; m++) {
         float *y = out_at(j, m, p);
         for (int64_t c = 0; c < cols; c += VW) {
             const int64_t left = cols - c < VW ? cols - c : VW;
-            vf v = v_loadn(y + c, left);
-            if (j->bias != NULL) v = v_add(v, v_loadn(j->bias + n + c, left));
-            if (j->add != NULL) v = v_add(v, v_loadn(j->add + m * j->add_row + n + c, left));
-            v_storen(y + c, v, left);
+            v_storen(y + c, edge(j, m, n + c, left, v_loadn(from + (m - m0) * row + c, left)), left);
         }
     }
 }
 
-/* One register tile of a panel, all its columns. The last panel of an n that is no multiple of 32
- * goes through a buffer, so that nothing beyond n is touched. */
+/* One register tile of a panel, all its columns, in y, or with `acc` in (rows, 32) accumulators. The
+ * last panel of an n that is no multiple of 32 goes through a buffer, so that nothing beyond n is
+ * touched. */
 static void tile_panel(const rex_gemm *j, int64_t m, int rows, int64_t p, int64_t k_len, const float *a,
-                       const float *b, bool more, const char *ahead) {
+                       const float *b, float *acc, bool more, const char *ahead) {
     const int64_t cols = j->n - p * REX_PANEL;
-    float *y = out_at(j, m, p);
-    if (cols >= REX_PANEL) {
+    float *y = acc != NULL ? acc : out_at(j, m, p);
+    if (cols >= REX_PANEL || acc != NULL) {
+        const int64_t y_row = acc != NULL ? REX_PANEL : j->y_row;
         for (int c = 0; c < REX_PANEL; c += TILE_N)
-            tile_any(rows, k_len, a, b + c, y + c, j->y_row, more, ahead);
+            tile_any(rows, k_len, a, b + c, y + c, y_row, more, ahead);
         return;
     }
     float t[TILE_M * REX_PANEL] = { 0.0f };
@@ -404,10 +410,11 @@ HOT void thin_rows(const int rows, const rex_gemm *j, int64_t m, int64_t p0, int
             for (int c = 0; c < NC; c++) {
                 const int64_t left = cols - c * VW;
                 float *y = out_at(j, m + r, p) + c * VW;
+                const int64_t n = p * REX_PANEL + c * VW;
                 if (left >= VW)
-                    v_store(y, acc[r * NC + c]);
+                    v_store(y, edge(j, m + r, n, VW, acc[r * NC + c]));
                 else if (left > 0)
-                    v_storen(y, acc[r * NC + c], left);
+                    v_storen(y, edge(j, m + r, n, left, acc[r * NC + c]), left);
             }
     }
 }
@@ -434,41 +441,69 @@ static void thin(const rex_gemm *j, int64_t m, int rows, int64_t p0, int64_t p1,
 
 /* ---- the product ------------------------------------------------------------------------------------- */
 
-/* Rows m0 .. m1-1 that fit the scratch: k is cut so that their packed form does, and each cut again
- * into steps of K_STEP. */
+/* Floats of scratch for packed rows. A product that adds into its own output keeps the accumulators
+ * of one panel in scratch too, because y holds what is added until the end. */
+#define ROOM ((int64_t)(REX_GEMM_SCRATCH / sizeof(float)) - K_STEP * REX_PANEL - 64)
+#define MOST (36 * TILE_M)
+/* As many as stay in a second-level cache beside a panel, unless one tile needs more. */
+#define WARM ((int64_t)150 << 10)
+
+static bool in_place(const rex_gemm *j) {
+    return j->add == j->y;
+}
+
+/* One panel by the packed rows of k0 .. k1-1. */
+static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64_t k0, int64_t k1,
+                     const float *a, float *room, float *acc) {
+    const int64_t tiles = (m1 - m0 + TILE_M - 1) / TILE_M;
+    const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0; /* slots in use */
+    const int64_t steps = (deep + K_STEP - 1) / K_STEP;
+    const int64_t step = steps > 1 ? ((deep + steps - 1) / steps + 1) / 2 * 2 : deep + 1;
+    for (int64_t s = 0; s == 0 || s < deep; s += step) {
+        const int64_t n = deep - s < step ? deep - s : step;
+        const int64_t ke = k0 + s + n < k1 ? k0 + s + n : k1;
+        const float *b = widen(j, p, k0 + s, ke, room);
+        const char *ahead = (const char *)j->w.data;
+        if (j->w.ld == 0)
+            ahead += (size_t)p * rex_panel_bytes(j->w.type, j->k) +
+                     rex_panel_bytes(j->w.type, ke / 32 * 32);
+        for (int64_t t = 0; t < tiles; t++, ahead += n * 64) {
+            const int64_t m = m0 + t * (m1 - m0) / tiles;
+            const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);
+            tile_panel(j, m, rows, p, n, a + (t * deep + s) * TILE_M, b,
+                       acc != NULL ? acc + (m - m0) * REX_PANEL : NULL, j->more || k0 + s > 0, ahead);
+        }
+    }
+}
+
+/* Rows m0 .. m1-1, at most MOST: k is cut so that their packed form fits the scratch. */
 static void block(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1, float *room) {
     const int64_t tiles = (m1 - m0 + TILE_M - 1) / TILE_M;
-    float *a = room + K_STEP * REX_PANEL;
-    const int64_t floats = (int64_t)(REX_GEMM_SCRATCH / sizeof(float)) - K_STEP * REX_PANEL - 64;
-    int64_t k_room = floats / (tiles * TILE_M) / 2 * 2;
+    float *acc = in_place(j) ? room + K_STEP * REX_PANEL : NULL;
+    float *a = room + K_STEP * REX_PANEL + (acc != NULL ? (m1 - m0) * REX_PANEL : 0);
+    const int64_t left = ROOM - (a - room) + K_STEP * REX_PANEL;
+    int64_t k_room = (acc == NULL && left > WARM ? WARM : left) / (tiles * TILE_M) / 2 * 2;
     const int64_t cuts = (j->k + k_room - 1) / k_room;
     if (cuts > 1) k_room = ((j->k + cuts - 1) / cuts + 1) / 2 * 2;
+    rex_dassert(acc == NULL || cuts <= 1);
     for (int64_t k0 = 0; k0 == 0 || k0 < j->k; k0 += k_room) {
         const int64_t k1 = k0 + k_room < j->k ? k0 + k_room : j->k;
-        const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0; /* slots in use */
-        const int64_t steps = (deep + K_STEP - 1) / K_STEP;
-        const int64_t step = steps > 1 ? ((deep + steps - 1) / steps + 1) / 2 * 2 : deep + 1;
+        const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0;
         for (int64_t t = 0; t < tiles; t++) {
             const int64_t m = m0 + t * (m1 - m0) / tiles;
             const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);
             pack_rows(j, m, rows, k0, k1, TILE_M, a + t * deep * TILE_M);
         }
         for (int64_t p = p0; p < p1; p++) {
-            for (int64_t s = 0; s == 0 || s < deep; s += step) {
-                const int64_t n = deep - s < step ? deep - s : step;
-                const int64_t ke = k0 + s + n < k1 ? k0 + s + n : k1;
-                const float *b = widen(j, p, k0 + s, ke, room);
-                const char *ahead = (const char *)j->w.data;
-                if (j->w.ld == 0)
-                    ahead += (size_t)p * rex_panel_bytes(j->w.type, j->k) +
-                             rex_panel_bytes(j->w.type, ke / 32 * 32);
-                for (int64_t t = 0; t < tiles; t++, ahead += n * 64) {
-                    const int64_t m = m0 + t * (m1 - m0) / tiles;
-                    const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);
-                    tile_panel(j, m, rows, p, n, a + (t * deep + s) * TILE_M, b,
-                               j->more || k0 + s > 0, ahead);
-                }
-            }
+            if (acc != NULL && j->more)
+                for (int64_t m = m0; m < m1; m++)
+                    for (int64_t n = p * REX_PANEL; n < j->n && n < (p + 1) * REX_PANEL; n++)
+                        acc[(m - m0) * REX_PANEL + n % REX_PANEL] = out_at(j, m, p)[n % REX_PANEL];
+            panel_of(j, m0, m1, p, k0, k1, a, room, acc);
+            const bool edges = j->bias != NULL || j->add != NULL;
+            if (edges && k1 == j->k)
+                finish(j, m0, m1, p, acc != NULL ? acc : out_at(j, m0, p),
+                       acc != NULL ? REX_PANEL : j->y_row);
         }
     }
 }
@@ -476,11 +511,17 @@ static void block(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t
 void VEC(gemm)(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1, void *scratch) {
     if (m1 <= m0 || p1 <= p0) return;
     const uint64_t fp = j->bf16 ? flush_enter() : 0;
-    const int64_t most = 36 * TILE_M;
+    int64_t most = MOST;
+    if (in_place(j)) { /* whole k at once */
+        most = WARM / (j->k + REX_PANEL + 2) / TILE_M * TILE_M;
+        if (most < TILE_M) most = TILE_M;
+        rex_assert(most * (j->k + REX_PANEL + 2) <= ROOM);
+        if (most > MOST) most = MOST;
+    }
     if (is_thin(j, m1 - m0))
         thin(j, m0, (int)(m1 - m0), p0, p1, scratch);
     else
-        for (int64_t m = m0; m < m1; m += most) block(j, m, m1 - m < most ? m1 : m + most, p0, p1, scratch);
+        for (int64_t m = m0; m < m1; m += most)
+            block(j, m, m1 - m < most ? m1 : m + most, p0, p1, scratch);
     if (j->bf16) flush_leave(fp);
-    for (int64_t p = p0; p < p1; p++) edge(j, m0, m1, p);
 }

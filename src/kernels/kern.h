@@ -66,7 +66,7 @@ typedef struct {
  * y_panel M*32: how weight gradients are kept, dW panels = X^T dY). Columns beyond n are left alone
  * in row-major y and may be zeroed in panels. Nothing may alias, add and y neither.
  * bf16: x is rounded to bf16 (and B too if it is f32), and each pair (k = 2j, 2j+1) is two fma, the
- * odd one first, denormals in and out as zero; an odd K is padded by one zero pair element. */
+ * odd one first, denormals in and out as zero (bias and add too); an odd K is padded by a zero. */
 typedef struct {
     int64_t m, n, k;
     const float *x;
@@ -80,8 +80,8 @@ typedef struct {
     bool more, bf16;
 } rex_gemm;
 
-/* Scratch of one worker for any gemm. */
-#define REX_GEMM_SCRATCH ((size_t)1 << 20)
+/* Scratch of one worker for any gemm (k up to 35000 where add is y). */
+#define REX_GEMM_SCRATCH ((size_t)2 << 20)
 
 /* ---- attention ------------------------------------------------------------------------------ */
 

@@ -5,9 +5,10 @@
  *   DPP      |f - its part in the span|^2   = |f|^2        - sum_s (f.w_s)^2
  *   FAR      distance^2 to the nearest pick = min_s (|f|^2 + |w_s|^2 - 2 f.w_s)
  * The w_s live in feature space (k x d, never n x k), so a row can be brought up to date at any time
- * by reading it once, and an old value is a bound on the new one. After a pick only a short list of
- * the best rows is brought up to date; when its best falls to the bound of the rest, one sweep
- * refreshes exactly the rows whose bound still reaches it, all missing picks at once.
+ * by reading it once, and an old value is a bound on the new one. After a pick, rows of a short list
+ * (the best so far) are brought up to date in the order of their bounds until no bound reaches the
+ * best value; when the bound of the rows beside the list does, one sweep over memory refreshes exactly
+ * the rows whose bound reaches it, all missing picks at once, and makes a new list.
  *
  * Invariant: the number that decides for row i after t picks is a function of the rows and picks
  * alone (same sums in the same order), so list, blocks, sweeps and threads cannot change a choice.
@@ -20,6 +21,7 @@
 #include "explore.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { TILE = 16, PICKS = 24 };
@@ -39,6 +41,7 @@ struct rex_greedy {
     double *val;  /* n: the subtraction so far, after at[i] picks; never recomputed otherwise */
     double *key;  /* n: what is compared; a bound from above where at[i] < t */
     int32_t *at;
+    int32_t *sure; /* t + 1: the key of a deep row is exact at t */
     bool *out;    /* no candidate */
 
     double *w;     /* (room, ld) update vectors */
@@ -51,13 +54,14 @@ struct rex_greedy {
     int64_t t, room;
     double drift;  /* sum of 1 + value at first / (1 + value when picked): feeds the error bound */
 
-    int64_t *list; /* n_list rows brought up to date after each pick */
-    double *lz;    /* (list_cap, ld) their z */
-    int64_t n_list, list_cap;
-    double rest;   /* the largest key outside the list */
+    int64_t *list; /* n_list rows with the largest keys when it was made */
+    int64_t n_list, list_cap, lasted;
+    double rest;   /* the largest key beside the list, if there is a row */
+    bool beside;
 
     double *sort;    /* n */
-    double *scratch; /* (workers, TILE + 1, ld) */
+    int64_t *set;    /* n: rows to refresh; a block's part belongs to its worker */
+    double *scratch; /* (workers, TILE, ld) */
     int64_t rows_read, dots_made;
     int64_t *block_work; /* (blocks, 2) of the running sweep */
     double thr;
@@ -133,33 +137,39 @@ static bool spent(const rex_greedy *g, int64_t i, double value) {
     return g->kind == REX_GREEDY_DPP && !(value >= NO_GAIN * first_value(g, i));
 }
 
-/* Brings val of R rows from at to t; all have the same `at`. */
-static void advance(rex_greedy *g, const int64_t *row, int64_t R, const double *z, int64_t ldz) {
+/* The value of row i after update vector s, u being their product. */
+static double after(const rex_greedy *g, int64_t i, int64_t s, double value, double u, const double *z) {
+    if (g->kind != REX_GREEDY_FAR) return fma(-u, u, value);
+    const double all = rex_feat_norm2(g->f, i) + g->far2[s];
+    double d2 = fma(-2.0, u, all);
+    if (d2 < DEEP * all)
+        d2 = g->f->op->dist2(z, rex_feat_inv(g->f, i), g->w + s * g->f->ld, g->f->ld);
+    if (d2 <= REX_NOISE * all) d2 = 0.0;
+    return fmin(value, d2);
+}
+
+/* Brings val of R <= TILE rows up to t. z (R, ld) are their centred rows. Products that a row has had
+ * already are made with the others', and not used. Returns the number of products. */
+static int64_t advance(rex_greedy *g, const int64_t *row, int64_t R, const double *z) {
     const int64_t ld = g->f->ld;
     double dot[TILE * PICKS];
-    for (int64_t v = g->at[row[0]]; v < g->t; v += PICKS) {
+    int64_t first = g->t;
+    for (int64_t r = 0; r < R; r++)
+        if (g->at[row[r]] < first) first = g->at[row[r]];
+    for (int64_t v = first; v < g->t; v += PICKS) {
         const int64_t W = g->t - v < PICKS ? g->t - v : PICKS;
-        g->f->op->dots(dot, PICKS, z, R, g->w + v * ld, W, ldz);
+        g->f->op->dots(dot, PICKS, z, R, g->w + v * ld, W, ld);
         for (int64_t r = 0; r < R; r++) {
-            const double inv = rex_feat_inv(g->f, row[r]), n2 = rex_feat_norm2(g->f, row[r]);
-            double x = g->val[row[r]];
-            for (int64_t s = 0; s < W; s++) {
-                const double u = dot[r * PICKS + s] * inv;
-                if (g->kind != REX_GREEDY_FAR) {
-                    x = fma(-u, u, x);
-                    continue;
-                }
-                const double all = n2 + g->far2[v + s];
-                double d2 = fma(-2.0, u, all);
-                if (d2 < DEEP * all)
-                    d2 = g->f->op->dist2(z + r * ldz, inv, g->w + (v + s) * ld, ld);
-                if (d2 <= REX_NOISE * all) d2 = 0.0;
-                x = fmin(x, d2);
-            }
-            g->val[row[r]] = x;
+            const int64_t i = row[r], skip = g->at[i] > v ? g->at[i] - v : 0;
+            const double inv = rex_feat_inv(g->f, i);
+            double x = g->val[i];
+            for (int64_t s = skip; s < W; s++)
+                x = after(g, i, v + s, x, dot[r * PICKS + s] * inv, z + r * ld);
+            g->val[i] = x;
         }
     }
     for (int64_t r = 0; r < R; r++) g->at[row[r]] = (int32_t)g->t;
+    return R * (g->t - first);
 }
 
 /* The key of an up-to-date row: exact, or a bound on it where the subtraction has cancelled. */
@@ -180,52 +190,60 @@ static void settle_deep(rex_greedy *g, int64_t i) {
     const double value = residual(g, i, g->t, z);
     if (spent(g, i, value)) g->out[i] = true;
     g->key[i] = key_of(g, i, value);
+    g->sure[i] = (int32_t)g->t + 1;
 }
 
-/* ---- sweep ------------------------------------------------------------------------------------ */
+/* ---- refreshing ------------------------------------------------------------------------------ */
 
-/* Refreshes up to TILE rows with equal `at`. */
-static void refresh_tile(rex_greedy *g, const int64_t *row, int64_t R, int64_t next, double *z) {
+static int by_number(const void *x, const void *y) {
+    const int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
+    return (a > b) - (a < b);
+}
+
+/* Brings the n rows of `set` up to date, those that lag alike together; `z` holds TILE rows. The set
+ * is rearranged. Returns the number of products. */
+static int64_t refresh(rex_greedy *g, int64_t *set, int64_t n, double *z) {
     const int64_t ld = g->f->ld;
-    for (int64_t r = 0; r < R; r++) rex_feat_z(g->f, row[r], r + 1 < R ? row[r + 1] : next, z + r * ld);
-    advance(g, row, R, z, ld);
-    for (int64_t r = 0; r < R; r++) settle(g, row[r]);
+    bool even = true;
+    int64_t dots = 0;
+    for (int64_t r = 1; r < n && even; r++) even = g->at[set[r]] == g->at[set[0]];
+    if (!even) {
+        for (int64_t r = 0; r < n; r++) set[r] |= (int64_t)g->at[set[r]] << 32;
+        qsort(set, (size_t)n, sizeof *set, by_number);
+        for (int64_t r = 0; r < n; r++) set[r] &= 0xFFFFFFFF;
+    }
+    for (int64_t r = 0; r < n;) {
+        const int64_t since = g->at[set[r]], slack = (g->t - since) / 2 + 4;
+        int64_t R = 0;
+        while (R < TILE && r + R < n && g->at[set[r + R]] - since <= slack) {
+            rex_feat_z(g->f, set[r + R], r + R + 1 < n ? set[r + R + 1] : -1, z + R * ld);
+            R++;
+        }
+        dots += advance(g, set + r, R, z);
+        for (int64_t k = r; k < r + R; k++) settle(g, set[k]);
+        r += R;
+    }
+    return dots;
 }
 
-/* One block: the rows whose bound reaches thr; if they are a large share, all that lag, so that
- * memory is read in one stream and the next sweeps find the block up to date. */
+/* One block of a sweep: the rows whose bound reaches thr; if they are a large share, all that lag, so
+ * that memory is read in one stream and the next sweeps find the block up to date. */
 static void sweep_block(void *ud, size_t item, int worker) {
     rex_greedy *const g = ud;
     const int64_t first = (int64_t)item * g->tune.block;
     const int64_t end = first + g->tune.block < g->f->n ? first + g->tune.block : g->f->n;
-    double *const z = g->scratch + (int64_t)worker * (TILE + 1) * g->f->ld;
-    int64_t lag = 0, need = 0, rows = 0, dots = 0;
+    int64_t lag = 0, need = 0, n = 0;
     for (int64_t i = first; i < end; i++)
         if (!g->out[i] && g->at[i] < g->t) {
             lag++;
             need += g->key[i] >= g->thr;
         }
     const bool all = (double)need > g->tune.share * (double)lag;
-    for (int64_t from = first; need > 0 && from >= 0;) {
-        int64_t row[TILE], n = 0, more = -1, other = -1;
-        for (int64_t i = from; i < end && more < 0; i++) {
-            if (g->out[i] || g->at[i] >= g->t || !(all || g->key[i] >= g->thr)) continue;
-            if (n > 0 && g->at[i] != g->at[row[0]]) {
-                if (other < 0) other = i;
-            } else if (n == TILE) {
-                more = i;
-            } else {
-                row[n++] = i;
-            }
-        }
-        if (n == 0) break;
-        rows += n;
-        dots += n * (g->t - g->at[row[0]]);
-        refresh_tile(g, row, n, more, z);
-        from = other >= 0 ? other : more;
-    }
-    g->block_work[2 * item] = rows;
-    g->block_work[2 * item + 1] = dots;
+    for (int64_t i = first; i < end && need > 0; i++)
+        if (!g->out[i] && g->at[i] < g->t && (all || g->key[i] >= g->thr)) g->set[first + n++] = i;
+    double *const z = g->scratch + (int64_t)worker * TILE * g->f->ld;
+    g->block_work[2 * item] = n;
+    g->block_work[2 * item + 1] = refresh(g, g->set + first, n, z);
 }
 
 static void sweep(rex_greedy *g, double thr) {
@@ -237,8 +255,6 @@ static void sweep(rex_greedy *g, double thr) {
         g->dots_made += g->block_work[2 * b + 1];
     }
 }
-
-/* ---- list ------------------------------------------------------------------------------------- */
 
 /* The m-th largest of x (n): Hoare's selection, which rearranges x. */
 static double mth_largest(double *x, int64_t n, int64_t m) {
@@ -266,64 +282,36 @@ static double mth_largest(double *x, int64_t n, int64_t m) {
     return x[k];
 }
 
-/* The rows with the largest keys, old or new, become the list and are brought up to date. */
+/* The rows with the largest keys, old or new, become the list. One that had to be given up soon was
+ * too short: the next is twice as long. */
 static void make_list(rex_greedy *g) {
-    const rex_feat *const f = g->f;
     int64_t n = 0;
-    for (int64_t i = 0; i < f->n; i++)
+    if (g->tune.list == 0 && g->lasted < 8 && g->t > 1 && g->list_cap < g->f->n / 2) g->list_cap *= 2;
+    g->lasted = 0;
+    for (int64_t i = 0; i < g->f->n; i++)
         if (!g->out[i]) g->sort[n++] = g->key[i];
     g->n_list = 0;
     g->rest = -INFINITY;
     if (n == 0) return;
     const double cut = n > g->list_cap ? mth_largest(g->sort, n, g->list_cap) : -INFINITY;
-    bool left_out = false;
-    for (int64_t i = 0; i < f->n; i++) {
+    g->beside = false;
+    for (int64_t i = 0; i < g->f->n; i++) {
         if (g->out[i]) continue;
         if (g->key[i] >= cut && g->n_list < g->list_cap) {
-            double *const z = g->lz + g->n_list * f->ld;
-            rex_feat_z(f, i, -1, z);
-            g->rows_read++;
-            if (g->at[i] < g->t) {
-                g->dots_made += g->t - g->at[i];
-                advance(g, &i, 1, z, f->ld);
-                settle(g, i);
-            }
             g->list[g->n_list++] = i;
         } else {
-            g->rest = left_out ? fmax(g->rest, g->key[i]) : g->key[i];
-            left_out = true;
+            g->rest = g->beside ? fmax(g->rest, g->key[i]) : g->key[i];
+            g->beside = true;
         }
-    }
-}
-
-/* One more pick for rows of the list that lag by it. */
-static void update_list(rex_greedy *g) {
-    int64_t n = 0;
-    const int64_t ld = g->f->ld;
-    for (int64_t r = 0; r < g->n_list; r++) { /* picked and spent rows leave, the last takes over */
-        if (!g->out[g->list[r]]) {
-            n++;
-            continue;
-        }
-        const int64_t last = --g->n_list;
-        g->list[r] = g->list[last];
-        memcpy(g->lz + r * ld, g->lz + last * ld, (size_t)ld * sizeof(double));
-        r--;
-    }
-    for (int64_t r = 0; r < n;) {
-        int64_t end = r;
-        while (end < n && end - r < TILE && g->at[g->list[end]] == g->at[g->list[r]]) end++;
-        if (g->at[g->list[r]] < g->t) {
-            g->dots_made += (end - r) * (g->t - g->at[g->list[r]]);
-            advance(g, g->list + r, end - r, g->lz + r * ld, ld);
-            for (int64_t k = r; k < end; k++) settle(g, g->list[k]);
-        }
-        r = end;
     }
 }
 
 static bool fresh(const rex_greedy *g, int64_t i) {
     return !g->out[i] && g->at[i] == g->t;
+}
+
+static bool is_sure(const rex_greedy *g, int64_t i) {
+    return !is_deep(g, i) || g->sure[i] == (int32_t)g->t + 1;
 }
 
 /* The largest key of the rows in `from` (NULL: 0 .. n-1) that are up to date. On return every key
@@ -334,7 +322,7 @@ static double best_of(rex_greedy *g, const int64_t *from, int64_t n) {
     for (int64_t r = 0; r < n; r++) {
         const int64_t i = from ? from[r] : r;
         if (!fresh(g, i)) continue;
-        if (!is_deep(g, i))
+        if (is_sure(g, i))
             best = fmax(best, g->key[i]);
         else if (top < 0 || g->key[i] > g->key[top])
             top = i;
@@ -346,12 +334,37 @@ static double best_of(rex_greedy *g, const int64_t *from, int64_t n) {
     }
     for (int64_t r = 0; r < n; r++) {
         const int64_t i = from ? from[r] : r;
-        if (i == top || !fresh(g, i) || !is_deep(g, i)) continue;
-        if (g->key[i] < reach(g, best, SLACK)) continue;
+        if (!fresh(g, i) || is_sure(g, i) || g->key[i] < reach(g, best, SLACK)) continue;
         settle_deep(g, i);
         if (fresh(g, i)) best = fmax(best, g->key[i]);
     }
     return best;
+}
+
+/* Refreshes rows of the list, those with the largest bounds first and ever more at once, until no
+ * bound reaches the best value, which is returned. */
+static double freshen_list(rex_greedy *g) {
+    int64_t n = 0;
+    for (int64_t r = 0; r < g->n_list; r++)
+        if (!g->out[g->list[r]]) g->list[n++] = g->list[r];
+    g->n_list = n;
+    for (int64_t some = 4 * TILE;; some *= 2) {
+        const double best = best_of(g, g->list, g->n_list), thr = reach(g, best, SLACK);
+        int64_t m = 0;
+        for (int64_t r = 0; r < n; r++) {
+            const int64_t i = g->list[r];
+            if (!g->out[i] && !fresh(g, i) && g->key[i] >= thr) g->sort[m++] = g->key[i];
+        }
+        if (m == 0) return best;
+        const double cut = m > some ? mth_largest(g->sort, m, some) : thr;
+        m = 0;
+        for (int64_t r = 0; r < n; r++) {
+            const int64_t i = g->list[r];
+            if (!g->out[i] && !fresh(g, i) && g->key[i] >= cut) g->set[m++] = i;
+        }
+        g->rows_read += m;
+        g->dots_made += refresh(g, g->set, m, g->scratch);
+    }
 }
 
 /* ---- picks ------------------------------------------------------------------------------------ */
@@ -443,10 +456,7 @@ rex_status rex_greedy_take(rex_greedy *g, int64_t i, double *score, rex_err *e) 
     double *const z = g->scratch;
     rex_feat_z(g->f, i, -1, z);
     g->rows_read++;
-    if (g->at[i] < g->t) {
-        g->dots_made += g->t - g->at[i];
-        advance(g, &i, 1, z, g->f->ld);
-    }
+    if (g->at[i] < g->t) g->dots_made += advance(g, &i, 1, z);
     double value = fmax(g->val[i], 0.0);
     if (g->kind == REX_GREEDY_FAR) value = g->t == 0 ? g->f->norm2[i] : value;
     push(g, i, z, &value);
@@ -473,11 +483,11 @@ static int64_t lowest(const rex_greedy *g, const int64_t *from, int64_t n, doubl
 
 rex_status rex_greedy_pick(rex_greedy *g, int64_t *i, double *score, rex_err *e) {
     *i = -1;
-    update_list(g);
     if (g->n_list == 0) make_list(g);
-    const double best = best_of(g, g->list, g->n_list);
-    if (g->rest < reach(g, best, SLACK)) {
+    const double best = freshen_list(g);
+    if (!g->beside || g->rest < reach(g, best, SLACK)) {
         *i = lowest(g, g->list, g->n_list, best);
+        g->lasted++;
     } else {
         sweep(g, reach(g, best, SLACK));
         *i = lowest(g, NULL, g->f->n, best_of(g, NULL, g->f->n));
@@ -504,13 +514,9 @@ void rex_greedy_work(const rex_greedy *g, int64_t *rows, int64_t *dots) {
 
 /* ---- life ------------------------------------------------------------------------------------- */
 
-/* The list: a thirty-second of the pool, between 32 and 1024 rows, at most 2 MB of them. */
+/* The first list: a sixty-fourth of the pool, but 64 rows at least. */
 static int64_t list_size(const rex_feat *f) {
-    int64_t m = f->n / 32;
-    if (m < 32) m = 32;
-    if (m > 1024) m = 1024;
-    const int64_t fit = (int64_t)(2 << 20) / (f->ld * 8);
-    if (m > fit) m = fit < 32 ? 32 : fit;
+    const int64_t m = f->n / 64 < 64 ? 64 : f->n / 64;
     return m < f->n ? m : f->n;
 }
 
@@ -524,10 +530,11 @@ static rex_status open_arrays(rex_greedy *g, rex_err *e) {
     g->at = g->key ? rex_mem_take(n, sizeof(int32_t), e) : NULL;
     g->out = g->at ? rex_mem_take(n, sizeof(bool), e) : NULL;
     g->sort = g->out ? rex_mem_take(n, sizeof(double), e) : NULL;
-    g->list = g->sort ? rex_mem_take((size_t)g->list_cap, sizeof(int64_t), e) : NULL;
-    g->lz = g->list ? rex_mem_take((size_t)g->list_cap * ld, sizeof(double), e) : NULL;
-    g->block_work = g->lz ? rex_mem_take(blocks * 2, sizeof(int64_t), e) : NULL;
-    g->scratch = g->block_work ? rex_mem_take(threads * (TILE + 1) * ld, sizeof(double), e) : NULL;
+    g->list = g->sort ? rex_mem_take(n, sizeof(int64_t), e) : NULL;
+    g->set = g->list ? rex_mem_take(n, sizeof(int64_t), e) : NULL;
+    g->sure = g->set ? rex_mem_take(n, sizeof(int32_t), e) : NULL;
+    g->block_work = g->sure ? rex_mem_take(blocks * 2, sizeof(int64_t), e) : NULL;
+    g->scratch = g->block_work ? rex_mem_take(threads * TILE * ld, sizeof(double), e) : NULL;
     return g->scratch ? REX_OK : REX_ENOMEM;
 }
 
@@ -562,7 +569,7 @@ rex_status rex_greedy_open(const rex_feat *f, rex_greedy_kind kind, const double
 void rex_greedy_close(rex_greedy *g) {
     if (!g) return;
     void *const part[] = {g->val,  g->key, g->at,   g->out,  g->w,  g->g,    g->gamma,  g->far2,
-                          g->dot, g->pick, g->list, g->lz, g->sort, g->block_work, g->scratch};
+                          g->dot, g->pick, g->list, g->set, g->sure, g->sort, g->block_work, g->scratch};
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) rex_mem_free(part[i]);
     rex_mem_free(g);
 }

@@ -31,7 +31,7 @@ typedef struct {
 
 /* One line per command, in the order of `repexp help`. */
 #define REX_CMDS(X)                                                                          \
-    X(passk)                                                                                 \
+    X(select) X(score) X(passk)                                                              \
     X(advantage)                                                                             \
     X(tokenize)                                                                              \
     X(generate) X(logprob) X(embed)                                                          \

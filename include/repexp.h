@@ -56,7 +56,6 @@ typedef struct {
     char text[512];
 } rex_err;
 
-/* "0.1.0" */
 /* The name of a status ("EFORMAT") and what it means; never NULL. */
 REX_API const char *rex_status_name(rex_status s);
 REX_API const char *rex_status_text(rex_status s);
@@ -399,6 +398,8 @@ REX_API const char *rex_rows_spec(const rex_rows *r); /* as given to open */
 /* The rows where they lie, (count, dim), if they are f32 and aligned; else NULL. Valid until
  * close. */
 REX_API const float *rex_rows_f32(const rex_rows *r);
+/* The same for rows of any type, packed, at any address; their type is rex_rows_type. */
+REX_API const void *rex_rows_data(const rex_rows *r);
 /* Rows first .. first+n-1 into out (n, dim); widened exactly (f64 to f32 rounds to nearest). The
  * range must lie within count. */
 REX_API void rex_rows_get_f32(const rex_rows *r, int64_t first, int64_t n, float *out);

@@ -104,6 +104,10 @@ int64_t rex_rows_dim(const rex_rows *r) { return r->t->dim[1]; }
 const char *rex_rows_type(const rex_rows *r) { return rex_dtype_get(r->t->type)->name; }
 const char *rex_rows_spec(const rex_rows *r) { return r->spec; }
 
+const void *rex_rows_data(const rex_rows *r) {
+    return r->t->data.p;
+}
+
 const float *rex_rows_f32(const rex_rows *r) {
     const rex_tensor *t = r->t;
     if (t->type != REX_T_F32 || (uintptr_t)t->data.p % sizeof(float) != 0) return NULL;

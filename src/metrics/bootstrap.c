@@ -21,7 +21,7 @@
 #include <math.h>
 #include <string.h>
 
-#define REX_BOOT_WORK 100000000.0 /* prompt draws beyond which normal theory is as good and taken */
+#define REX_BOOT_WORK 25000000.0 /* prompt draws beyond which normal theory is as good and taken */
 
 double rex_t_quantile(size_t df) {
     static const double t[] = {
@@ -37,7 +37,8 @@ double rex_t_quantile(size_t df) {
     const double g1 = z * (z2 + 1.0) / 4.0;
     const double g2 = z * ((5.0 * z2 + 16.0) * z2 + 3.0) / 96.0;
     const double g3 = z * (((3.0 * z2 + 19.0) * z2 + 17.0) * z2 - 15.0) / 384.0;
-    return z + d * (g1 + d * (g2 + d * g3));
+    const double g4 = z * ((((79.0 * z2 + 776.0) * z2 + 1482.0) * z2 - 1920.0) * z2 - 945.0) / 92160.0;
+    return z + d * (g1 + d * (g2 + d * (g3 + d * g4)));
 }
 
 typedef struct {
@@ -55,50 +56,85 @@ static size_t alias_draw(const rex_within *in, uint32_t word) {
     return (uint32_t)x < (uint32_t)(cell >> 32) ? (size_t)(x >> 32) : (size_t)(uint32_t)cell;
 }
 
+/* The words of a replicate, four to a counter: word w of replicate d has the name (d; w). */
+typedef struct {
+    rex_key key;
+    uint32_t item;
+    uint64_t at;
+    rex_u32x4 four;
+} words;
+
+static inline uint32_t next_word(words *w) {
+    if ((w->at & 3) == 0)
+        w->four = rex_rand_u32x4(w->key, (rex_u32x4){{(uint32_t)(w->at >> 2), w->item,
+                                                      (uint32_t)(w->at >> 34), REX_STREAM_BOOT}});
+    return w->four.v[w->at++ & 3];
+}
+
+/* Up to four columns over the drawn rows: the sums stay in registers. `x` is what a prompt brings,
+ * `y` and `z` its redraws (NULL: none). */
+static void add_rows(const double *const *x, const double *const *y, const double *const *z, size_t n,
+                     size_t from, size_t width, double *sum) {
+    double s[4] = {0.0, 0.0, 0.0, 0.0};
+    if (width == 4 && y && !z) {
+        for (size_t i = 0; i < n; i++)
+            for (size_t c = 0; c < 4; c++) s[c] += x[i][from + c] + y[i][from + c];
+    } else if (width == 4 && !y) {
+        for (size_t i = 0; i < n; i++)
+            for (size_t c = 0; c < 4; c++) s[c] += x[i][from + c];
+    } else {
+        for (size_t i = 0; i < n; i++)
+            for (size_t c = 0; c < width; c++) {
+                double v = x[i][from + c];
+                if (y) v += y[i][from + c];
+                if (z) v -= z[i][from + c];
+                s[c] += v;
+            }
+    }
+    for (size_t c = 0; c < width; c++) sum[from + c] += s[c];
+}
+
+#define REX_BOOT_PART 128 /* prompts drawn before their rows are added */
+
 static void replicate(void *ud, size_t item, int worker) {
     const job *const j = ud;
     const rex_boot *const b = j->b;
     const size_t cols = b->cols;
     double *const sum = j->rep + item * cols;
+    const double *row[3][REX_BOOT_PART];
     (void)worker;
     for (size_t c = 0; c < cols; c++) sum[c] = 0.0;
-    const rex_within *const in0 = b->in[0], *const in1 = b->in[1];
-    for (size_t i = 0; i < b->n; i++) {
-        const rex_u32x4 r = rex_rand_u32x4(
-            j->key, (rex_u32x4){{(uint32_t)i, (uint32_t)item, 0, (uint32_t)REX_STREAM_BOOT}});
-        const size_t g = (size_t)(((uint64_t)r.v[0] * b->n) >> 32);
-        const double *const base = j->base + g * cols;
-        const double *const w0 = in0 ? in0[g].value + alias_draw(&in0[g], r.v[1]) * cols : NULL;
-        if (in1) {
-            const double *const w1 = in1[g].value + alias_draw(&in1[g], r.v[2]) * cols;
-            for (size_t c = 0; c < cols; c++) sum[c] += base[c] + (w0[c] - w1[c]);
-        } else if (w0) {
-            for (size_t c = 0; c < cols; c++) sum[c] += base[c] + w0[c];
-        } else {
-            for (size_t c = 0; c < cols; c++) sum[c] += base[c];
+    words w = {.key = j->key, .item = (uint32_t)item};
+    for (size_t done = 0; done < b->n;) {
+        const size_t n = b->n - done < REX_BOOT_PART ? b->n - done : REX_BOOT_PART;
+        for (size_t i = 0; i < n; i++) {
+            const size_t g = (size_t)(((uint64_t)next_word(&w) * b->n) >> 32);
+            row[0][i] = j->base + g * cols;
+            for (int k = 0; k < 2; k++)
+                if (b->in[k])
+                    row[k + 1][i] = b->in[k][g].value + alias_draw(&b->in[k][g], next_word(&w)) * cols;
         }
+        for (size_t c = 0; c < cols; c += 4)
+            add_rows(row[0], b->in[0] ? row[1] : NULL, b->in[1] ? row[2] : NULL, n, c,
+                     cols - c < 4 ? cols - c : 4, sum);
+        done += n;
     }
     for (size_t c = 0; c < cols; c++) sum[c] /= (double)b->n;
 }
 
-/* Means by ratio of sums, for columns that only some prompts have. */
+/* Means by ratio of sums, for a statistic that only some prompts have. One column. */
 static void replicate_weighted(void *ud, size_t item, int worker) {
     const job *const j = ud;
     const rex_boot *const b = j->b;
-    const size_t cols = b->cols;
-    double *const sum = j->rep + item * cols;
+    double num = 0.0, den = 0.0;
     (void)worker;
-    for (size_t c = 0; c < cols; c++) {
-        double num = 0.0, den = 0.0;
-        for (size_t i = 0; i < b->n; i++) {
-            const rex_u32x4 r = rex_rand_u32x4(
-                j->key, (rex_u32x4){{(uint32_t)i, (uint32_t)item, 0, (uint32_t)REX_STREAM_BOOT}});
-            const size_t at = (size_t)(((uint64_t)r.v[0] * b->n) >> 32) * cols + c;
-            num += b->weight[at] * b->v[at];
-            den += b->weight[at];
-        }
-        sum[c] = den > 0.0 ? num / den : j->centre[c];
+    words w = {.key = j->key, .item = (uint32_t)item};
+    for (size_t i = 0; i < b->n; i++) {
+        const size_t g = (size_t)(((uint64_t)next_word(&w) * b->n) >> 32);
+        num += b->weight[g] * b->v[g];
+        den += b->weight[g];
     }
+    j->rep[item] = den > 0.0 ? num / den : j->centre[0];
 }
 
 /* Shrinks the first level so that both levels have the variance of the mean, and puts the mean of
@@ -134,6 +170,7 @@ rex_status rex_boot_run(rex_pool *p, const rex_boot *b, double *rep, rex_err *e)
     job j = {.b = b, .rep = rep, .key = rex_key_fold(rex_key_make(b->seed), REX_STREAM_BOOT)};
     j.base = rex_arena_take(a, b->n * b->cols, sizeof *j.base, e);
     j.centre = j.base ? rex_arena_take(a, b->cols, sizeof *j.centre, e) : NULL;
+    rex_assert(!b->weight || b->cols == 1);
     if (j.centre) {
         plan(b, &j);
         rex_pool_run(p, (size_t)b->draws, b->weight ? replicate_weighted : replicate, &j);

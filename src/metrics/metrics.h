@@ -56,7 +56,7 @@ typedef struct {
     const rex_within *in[2];   /* per prompt; NULL: nothing is drawn within prompts */
     const double *in_mean[2];  /* (n, cols): the mean of the within-prompt law */
     const double *in_var;      /* cols: the mean within-prompt variance of the statistics */
-    const double *weight;      /* (n, cols) or NULL: means are sum(w v) / sum(w), not drawn within */
+    const double *weight;      /* n, or NULL: the mean is sum(w v) / sum(w), by prompt; one column */
     uint64_t seed;
     int64_t draws;
 } rex_boot;

@@ -216,20 +216,23 @@ typedef struct {
     const double *lo, *hi;
 } block;
 
-/* Mean, standard error and mean redraw variance of every column. */
+/* Mean, standard error and mean redraw variance of every column. The mean is the reported value and
+ * is summed with its rounding errors carried along (Neumaier). */
 static void block_moments(const block *b, double *mean, double *se, double *within) {
     for (size_t c = 0; c < b->cols; c++) {
-        const double shift = b->v[c];
-        double m = 0.0, var = 0.0, w = 0.0;
-        for (size_t g = 0; g < b->n; g++) m += b->v[g * b->cols + c] - shift;
-        m /= (double)b->n;
+        double sum = 0.0, lost = 0.0, var = 0.0, w = 0.0;
         for (size_t g = 0; g < b->n; g++) {
-            const double d = b->v[g * b->cols + c] - shift - m;
+            const double x = b->v[g * b->cols + c], t = sum + x;
+            lost += fabs(sum) >= fabs(x) ? (sum - t) + x : (x - t) + sum;
+            sum = t;
+        }
+        mean[c] = (sum + lost) / (double)b->n;
+        for (size_t g = 0; g < b->n; g++) {
+            const double d = b->v[g * b->cols + c] - mean[c];
             var += d * d;
             for (int i = 0; i < 2; i++)
                 if (b->in[i]) w += b->in[i]->var[g * b->cols + c];
         }
-        mean[c] = shift + m;
         within[c] = w / (double)b->n;
         se[c] = b->n > 1 ? sqrt(var / (double)(b->n - 1) / (double)b->n)
                          : (b->se ? b->se[c] : sqrt(within[c]));

@@ -364,7 +364,11 @@ static rex_fe *call(rex_mctx *c, const rex_mx *x) {
     if (x->n > 1 && f != MXF_log && f != MXF_binomial) return limit(c, "a function with too many arguments");
     switch (f) {
     case MXF_sqrt: return rex_fe_root(c, u, 2);
-    case MXF_cbrt: return rex_fe_root(c, u, 3);
+    case MXF_cbrt:
+        c->radical = true;
+        u = rex_fe_root(c, u, 3);
+        c->radical = false;
+        return u;
     case MXF_exp: return rex_fe_exp(c, u);
     case MXF_log:
     case MXF_ln:
@@ -433,7 +437,10 @@ static rex_fe *eval_in(rex_mctx *c, const rex_mx *x) {
         rex_fe *k = r ? rex_mx_eval(c, x->arg[1]) : NULL;
         if (!k) return NULL;
         if (!is_int(c, k, &n) || n < 2 || n > 1000) return limit(c, "a root whose order is not an integer from 2");
-        return rex_fe_root(c, r, (ulong)n);
+        c->radical = true;
+        r = rex_fe_root(c, r, (ulong)n);
+        c->radical = false;
+        return r;
     }
     case MX_FN: return call(c, x);
     case MX_APP: return applied(c, x);

@@ -190,10 +190,45 @@ static rex_str unmark(rex_str s) {
     return s;
 }
 
+/* Words between pieces in dollar signs: prose around mathematics, not one expression. */
+static bool words_outside(rex_str s) {
+    bool maths = false, seen = false, words = false;
+    for (size_t k = 0; k < s.n; k++) {
+        if (s.p[k] == '\\') {
+            if (!maths && k + 1 < s.n && is_alpha(s.p[k + 1])) words = words || seen;
+            k++;
+        } else if (s.p[k] == '$') {
+            maths = !maths;
+            seen = true;
+        } else if (!maths && is_alpha(s.p[k])) {
+            size_t e = k;
+            while (e < s.n && is_alpha(s.p[e])) e++;
+            const rex_str w = { s.p + k, e - k };
+            words = words || !(rex_str_is(w, "and") || rex_str_is(w, "or"));
+            k = e - 1;
+        }
+    }
+    return seen && words && !maths;
+}
+
+/* A word of a sentence stands alone somewhere: letters would be read as a product. */
+static bool has_prose(rex_str s) {
+    for (size_t k = 0; k < s.n; k++) {
+        if (!is_alpha(s.p[k])) continue;
+        size_t e = k;
+        while (e < s.n && is_alpha(s.p[e])) e++;
+        const bool alone = (k == 0 || is_space(s.p[k - 1])) && (e == s.n || is_space(s.p[e]) || strchr(",.;:!?", s.p[e]));
+        if (alone && e - k >= 2 && rex_mx_is_prose((rex_str){ s.p + k, e - k })) return true;
+        k = e;
+    }
+    return false;
+}
+
 /* A text that is one expression or words from end to end. */
 static bool readable(rex_mctx *c, rex_str s) {
-    if (s.n == 0 || s.n > 600) return false;
+    if (s.n == 0 || s.n > 600 || words_outside(s)) return false;
     if (rex_mx_words(c, s)) return true;
+    if (has_prose(s)) return false;
     rex_mctx in;
     rex_mctx_init(&in, c->a, 0, true, c->e);
     in.steps = 40000;

@@ -247,6 +247,7 @@ static rex_fe *cis(rex_mctx *c, slong a, slong b) {
 static rex_fe *negative_root(rex_mctx *c, rex_fe *of_positive, ulong q) {
     if (q == 2) return rex_fe_mul(c, of_positive, rex_fe_i(c));
     if (q % 2 == 1) {
+        if (c->radical) return rex_fe_neg(c, of_positive);
         c->seen |= REX_RD_PRINC;
         if (!(c->reading & REX_RD_PRINC)) return rex_fe_neg(c, of_positive);
     }
@@ -314,7 +315,6 @@ static rex_fe *root_gen(rex_mctx *c, rex_fe *arg, ulong q) {
         const int gi = rex_gen_find(c, &like);
         return gi < 0 ? NULL : rex_fe_gen(c, gi, (slong)(c->gen[gi].order / q));
     }
-    if (q % 2 == 1) c->seen |= REX_RD_PRINC;
     const rex_gen like = { .kind = G_ROOT, .order = (uint32_t)q, .arg = arg };
     const int gi = rex_gen_find(c, &like);
     return gi < 0 ? NULL : rex_fe_gen(c, gi, (slong)(c->gen[gi].order / q));
@@ -342,8 +342,14 @@ rex_fe *rex_fe_root(rex_mctx *c, const rex_fe *a, ulong q) {
 
 /* exp(r * m) for one monomial m (coefficient 1) and a rational r. */
 static rex_fe *exp_term(rex_mctx *c, rex_fe *m, const ulong *exps, const fmpq_t r) {
-    if (fmpz_bits(fmpq_numref(r)) > 17 || fmpz_bits(fmpq_denref(r)) > 10)
-        return rex_mx_fail(c, REX_MF_LIMIT, "an exponent is too large"), NULL;
+    if (fmpz_bits(fmpq_numref(r)) > 17 || fmpz_bits(fmpq_denref(r)) > 10) { /* opaque */
+        rex_fe *u = rex_fe_mul(c, m, rex_fe_q(c, r));
+        if (!u) return NULL;
+        const bool shut = rex_fe_closed(c, u);
+        const rex_gen like = { .kind = G_EXP, .order = 1, .closed = shut, .real = shut && rex_fe_real(c, u),
+                               .arg = u };
+        return rex_fe_gen(c, rex_gen_find(c, &like), 1);
+    }
     const slong p = fmpz_get_si(fmpq_numref(r)), q = fmpz_get_si(fmpq_denref(r));
     ulong total = 0;
     int pi = -1, im = -1, logp = -1;

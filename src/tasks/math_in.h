@@ -141,6 +141,7 @@ typedef struct {
     uint32_t nodes, depth, trig;
     bool identity;       /* equal trees prove equality */
     bool rounded;        /* the rounding rule was used */
+    bool radical;        /* under a root sign: odd roots of negatives are real */
     fmpz_mpoly_ctx_t mp;
     bool mp_open, again; /* again: an order grew; evaluate anew */
     rex_gen gen[REX_MX_GENS];
@@ -198,6 +199,7 @@ rex_mx *rex_mx_number(rex_mctx *c, rex_str s);
 rex_mx *rex_mx_text(rex_mctx *c, rex_str text);
 /* The text if it is words, a clock time or choice letters, not mathematics; else NULL. */
 rex_mx *rex_mx_words(rex_mctx *c, rex_str text);
+bool rex_mx_is_prose(rex_str w); /* "there", "know": no part of an answer */
 rex_mx *rex_mx_strip(rex_mx *x); /* without units, degrees and currency around it */
 bool rex_mx_same(const rex_mx *a, const rex_mx *b); /* equal trees */
 /* "3,14" as 3.14: one comma, not followed by a group of three. NULL if it is not of that form. */

@@ -689,6 +689,16 @@ static void lex_all(lx *l) {
             lex_number(l);
         } else if (is_alpha(ch)) {
             const size_t from = l->i;
+            if (is_upper(ch)) { /* A5_{11} */
+                size_t e = from + 1;
+                bool digit = false;
+                for (; e < l->n && is_base_digit(l->p[e]); e++) digit = digit || is_digit(l->p[e]);
+                if (digit && e + 1 < l->n && l->p[e] == '_' && (l->p[e + 1] == '{' || is_digit(l->p[e + 1]))) {
+                    l->i = e;
+                    put(l, TK_NUM, 'b', cut(l, from, e));
+                    continue;
+                }
+            }
             while (l->i < l->n && is_alpha(l->p[l->i])) l->i++;
             lex_run(l, cut(l, from, l->i));
         } else if (ch == '\\') {

@@ -225,6 +225,21 @@ static rex_mx *clock_time(rex_mctx *c, rex_str s) {
     return text_node(c, buf, n);
 }
 
+/* Words of a sentence, not of an answer. */
+bool rex_mx_is_prose(rex_str w) {
+    static const char *const stops[] = {
+        "so", "there", "are", "is", "we", "i", "do", "know", "it", "be", "was", "get", "have", "has", "thus", "hence",
+        "therefore", "this", "that", "because", "since", "sorry", "cannot", "then", "which", "will", "would",
+        "should", "must", "let", "our", "they", "you", "your", "he", "she", "his", "her", "my", "think", "were",
+    };
+    char low[12];
+    if (w.n >= sizeof low) return false;
+    for (size_t k = 0; k < w.n; k++) low[k] = lower(w.p[k]);
+    for (size_t k = 0; k < sizeof stops / sizeof *stops; k++)
+        if (rex_str_is((rex_str){ low, w.n }, stops[k])) return true;
+    return false;
+}
+
 static bool looks_like_word(rex_str w) {
     static const char *const maths[] = { "pi", "infinity", "inf", "oo", "and", "or", "in", "union", "degrees", "mod" };
     for (size_t k = 0; k < sizeof maths / sizeof *maths; k++)
@@ -246,14 +261,18 @@ rex_mx *rex_mx_words(rex_mctx *c, rex_str text) {
     if (all_choices(s, &count) && count <= 26) return choices(c, s, count);
     rex_mx *t = clock_time(c, s);
     if (t) return t;
-    bool word = false, open = s.p[0] == '(';
+    bool word = false;
+    const bool open = s.p[0] == '(';
+    int words = 0;
     const size_t from = open ? 1 : 0;
     if (from >= s.n || !is_alpha(s.p[from])) return NULL;
     for (size_t k = 0; k < s.n; k++) {
         if (is_alpha(s.p[k])) {
             size_t e = k;
             while (e < s.n && is_alpha(s.p[e])) e++;
-            word = word || looks_like_word((rex_str){ s.p + k, e - k });
+            const rex_str w = { s.p + k, e - k };
+            if (rex_mx_is_prose(w) || ++words > 16) return NULL;
+            word = word || looks_like_word(w);
             k = e - 1;
             continue;
         }

@@ -610,6 +610,7 @@ static rex_mx *p_units(ps *p, rex_mx *x) {
             if (!p_exponent(p)) return NULL;
         }
         if (at(p, TK_OP, '/') && ahead(p, 1)->kind == TK_TEXT) p->i++;
+        if (at(p, TK_OP, '/') && ahead(p, 1)->kind == TK_ID && ahead(p, 2)->kind == TK_END) p->i += 2; /* km/h */
         x = u;
     }
     const rex_tk *t = cur(p);

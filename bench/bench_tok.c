@@ -17,8 +17,8 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static rex_status read_texts(rex_arena *a, const char *path, int n_field, char **field, rex_str **out, size_t *n,
-                             rex_err *e) {
+static rex_status read_texts(rex_arena *a, const char *path, int n_field, char **field,
+                             rex_str **out, size_t *n, rex_err *e) {
     rex_lines *l;
     rex_str line, want[8], raw[8];
     int64_t no;
@@ -57,7 +57,8 @@ int main(int argc, char **argv) {
     rex_status st = rex_tok_open(argv[1], &t, &e);
     const double load = rex_clock() - start;
     if (st == REX_OK)
-        st = read_texts(a, argv[2], argc > 3 ? argc - 3 : 2, argc > 3 ? argv + 3 : usual, &text, &n, &e);
+        st = read_texts(a, argv[2], argc > 3 ? argc - 3 : 2, argc > 3 ? argv + 3 : usual, &text, &n,
+                        &e);
     if (st != REX_OK) {
         fprintf(stderr, "bench_tok: %s\n", e.text);
         return 1;
@@ -70,15 +71,17 @@ int main(int argc, char **argv) {
         for (size_t i = 0; i < n; i++) {
             const rex_mark m = rex_arena_mark(out);
             rex_ids ids;
-            if (rex_tok_encode(t, text[i], REX_TOK_SPECIAL, out, &ids, NULL, &e) != REX_OK) return 1;
+            if (rex_tok_encode(t, text[i], REX_TOK_SPECIAL, out, &ids, NULL, &e) != REX_OK)
+                return 1;
             tokens += ids.n;
             rex_arena_back(out, m);
         }
         mbs[p] = (double)bytes / (rex_clock() - begin) / 1e6;
     }
     qsort(mbs, PASSES, sizeof *mbs, by_value);
-    printf("%s: %zu texts, %zu bytes, %zu tokens; %.1f MB/s (%.1f..%.1f); load %.0f ms\n", rex_tok_summary(t), n, bytes,
-           tokens, mbs[PASSES / 2], mbs[0], mbs[PASSES - 1], load * 1e3);
+    printf("%s: %zu texts, %zu bytes, %zu tokens; %.1f MB/s (%.1f..%.1f); load %.0f ms\n",
+           rex_tok_summary(t), n, bytes, tokens, mbs[PASSES / 2], mbs[0], mbs[PASSES - 1],
+           load * 1e3);
     rex_tok_close(t);
     rex_arena_close(out);
     rex_arena_close(a);

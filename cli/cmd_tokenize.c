@@ -7,12 +7,12 @@
 
 #include <string.h>
 
-#define OPTS(X)                                                                              \
-    REX_CLI_COMMON(X)                                                                        \
-    X(STR, model, "", 0, 0, "M", "m=a model folder, a tokenizer.json or a GGUF file")        \
-    X(STR, text, "", 0, 0, "TEXT", "this text (or these ids) instead of standard input")     \
-    X(BOOL, decode, "false", 0, 0, "", "ids in, text out; ids as JSON or as numbers")        \
-    X(BOOL, bos, "true", 0, 0, "", "put what the tokenizer's own files put round a text")    \
+#define OPTS(X)                                                                           \
+    REX_CLI_COMMON(X)                                                                     \
+    X(STR, model, "", 0, 0, "M", "m=a model folder, a tokenizer.json or a GGUF file")     \
+    X(STR, text, "", 0, 0, "TEXT", "this text (or these ids) instead of standard input")  \
+    X(BOOL, decode, "false", 0, 0, "", "ids in, text out; ids as JSON or as numbers")     \
+    X(BOOL, bos, "true", 0, 0, "", "put what the tokenizer's own files put round a text") \
     X(BOOL, special, "true", 0, 0, "", "recognise control text; with --decode, show it")
 
 REX_OPT_STRUCT(tokenize_opts, OPTS);
@@ -33,8 +33,8 @@ typedef struct {
 static rex_status encode(job *j) {
     rex_ids ids;
     size_t lost;
-    REX_TRY(rex_tok_encode(j->tok, j->text, j->flags | (j->o->bos ? REX_TOK_BOS : 0), j->a, &ids, &lost,
-                           j->e));
+    REX_TRY(rex_tok_encode(j->tok, j->text, j->flags | (j->o->bos ? REX_TOK_BOS : 0), j->a, &ids,
+                           &lost, j->e));
     if (lost) rex_cli_note("%zu bytes were dropped: this vocabulary has no token for them", lost);
     if (!j->o->json) {
         for (size_t i = 0; i < ids.n; i++) {
@@ -63,7 +63,8 @@ static rex_status encode(job *j) {
 
 static rex_status id_put(job *j, int32_t *v, size_t *n, double x, int64_t at) {
     if (!(x >= 0 && x <= INT32_MAX) || x != (double)(int32_t)x)
-        return rex_fail(j->e, REX_EFORMAT, at, "byte %lld: a token id is a whole number from 0", (long long)at);
+        return rex_fail(j->e, REX_EFORMAT, at, "byte %lld: a token id is a whole number from 0",
+                        (long long)at);
     v[(*n)++] = (int32_t)x;
     return REX_OK;
 }
@@ -82,7 +83,8 @@ static rex_status ids_read(job *j, int32_t **out, size_t *n) {
         REX_TRY(rex_json_parse(j->a, s, "the ids", &root, j->e));
         const rex_jval *const list = root->kind == REX_J_OBJ ? rex_json_get(root, "ids") : root;
         if (!list || list->kind != REX_J_ARR)
-            return rex_fail(j->e, REX_EFORMAT, root->at, "the ids: expected a list, or an object with \"ids\"");
+            return rex_fail(j->e, REX_EFORMAT, root->at,
+                            "the ids: expected a list, or an object with \"ids\"");
         for (uint32_t k = 0; k < list->n; k++) {
             double x;
             REX_TRY(rex_json_f64(&list->u.c.item[k], "a token id", &x, j->e));
@@ -126,7 +128,9 @@ static rex_status decode(job *j) {
 
 static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
     const tokenize_opts *const o = opts;
-    if (n_pos > 0) return rex_fail(e, REX_EARG, -1, "tokenize: '%s' is no option; text goes to --text", pos[0]);
+    if (n_pos > 0)
+        return rex_fail(e, REX_EARG, -1, "tokenize: '%s' is no option; text goes to --text",
+                        pos[0]);
     if (!o->model || !*o->model) return rex_fail(e, REX_EARG, -1, "tokenize needs --model M");
     job j = {.o = o, .flags = o->special ? REX_TOK_SPECIAL : 0, .e = e};
     rex_tok *tok = NULL;
@@ -154,9 +158,12 @@ const rex_cmd rex_cmd_tokenize = {
     .name = "tokenize",
     .summary = "text to token ids and back",
     .usage = "--model M [--text TEXT] [--decode] [--no-bos] [--no-special]",
-    .text = "Reads a text from standard input, byte for byte, or from --text, and prints {\"ids\": [...]} with "
-            "--json, else one token a line. With --decode reads ids and prints the text; as JSON, bytes that "
-            "are no UTF-8 become U+FFFD there. M is a model folder, a tokenizer.json, or a GGUF file.",
+    .text =
+        "Reads a text from standard input, byte for byte, or from --text, and prints {\"ids\": "
+        "[...]} with "
+        "--json, else one token a line. With --decode reads ids and prints the text; as JSON, "
+        "bytes that "
+        "are no UTF-8 become U+FFFD there. M is a model folder, a tokenizer.json, or a GGUF file.",
     .opt = table,
     .n_opt = N_OPT,
     .opt_bytes = sizeof(tokenize_opts),

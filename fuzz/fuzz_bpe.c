@@ -21,7 +21,8 @@ static void use(const rex_tok *t, rex_arena *a, rex_str text, uint32_t flags) {
     size_t n = 0;
     rex_tok_stream_init(&s, t, flags);
     for (size_t i = 0; i <= ids.n; i++) {
-        if (rex_tok_stream_put(&s, i < ids.n ? ids.v[i] : -1, i == ids.n, a, &part, &e) != REX_OK) return;
+        if (rex_tok_stream_put(&s, i < ids.n ? ids.v[i] : -1, i == ids.n, a, &part, &e) != REX_OK)
+            return;
         rex_assert(part.n <= all.n - n && memcmp(part.p, all.p + n, part.n) == 0);
         n += part.n;
     }
@@ -31,7 +32,8 @@ static void use(const rex_tok *t, rex_arena *a, rex_str text, uint32_t flags) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const uint8_t *const cut = size ? memchr(data, 0xFF, size) : NULL;
     const size_t n = cut ? (size_t)(cut - data) : size;
-    const rex_str text = cut ? (rex_str){(const char *)cut + 1, size - n - 1} : (rex_str){(const char *)data, size};
+    const rex_str text =
+        cut ? (rex_str){(const char *)cut + 1, size - n - 1} : (rex_str){(const char *)data, size};
     rex_arena *a = NULL;
     rex_tok *t = NULL;
     rex_err e;

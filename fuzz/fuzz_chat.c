@@ -35,9 +35,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         rex_assert(strcmp(rex_chat_name(c), "chatml") != 0 || out.n >= total);
     }
     if (rex_tok_new(&t, &e) == REX_OK) {
-        static const char tiny[] = "{\"added_tokens\":[{\"id\":1,\"content\":\"<|im_start|>\",\"special\":true},"
-                                   "{\"id\":2,\"content\":\"<|im_end|>\",\"special\":true}],"
-                                   "\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}";
+        static const char tiny[] =
+            "{\"added_tokens\":[{\"id\":1,\"content\":\"<|im_start|>\",\"special\":true},"
+            "{\"id\":2,\"content\":\"<|im_end|>\",\"special\":true}],"
+            "\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}";
         if (rex_tokjson_parse(t, a, rex_str_of(tiny), "tiny", &e) == REX_OK) {
             t->template_text = (rex_str){(const char *)data, size};
             const rex_chat *own;

@@ -32,7 +32,8 @@ def main():
             for t in texts:
                 tok.encode(t, add_special_tokens=False)
             rates.append(size / (time.perf_counter() - begin) / 1e6)
-            ours.append(subprocess.run([BENCH, folder, FILE], capture_output=True, text=True, check=True).stdout)
+            p = subprocess.run([BENCH, folder, FILE], capture_output=True, text=True, check=True)
+            ours.append(p.stdout)
         print(name, "reference %.1f MB/s (%.1f..%.1f)" % (sorted(rates)[1], min(rates), max(rates)))
         print("".join("  " + x for x in ours), end="", flush=True)
 

@@ -17,7 +17,8 @@ static rex_status put(rex_work *w, const int32_t *id, size_t n) {
     return w->ids.bad == REX_OK ? REX_OK : rex_buf_check(&w->ids, w->e);
 }
 
-/* ---- the characters of a word -------------------------------------------------------------------------- */
+/* ---- the characters of a word
+ * -------------------------------------------------------------------------- */
 
 /* Collects symbols; a character that is none becomes its bytes' tokens, the unknown token, or is
  * lost, in this order, as the reference has it. */
@@ -78,7 +79,8 @@ static size_t word_symbols(rex_work *w, const uint8_t *p, size_t n, int32_t *sym
     return s.n;
 }
 
-/* ---- long words ------------------------------------------------------------------------------------------ */
+/* ---- long words
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct {
     uint32_t rank, pos;
@@ -133,7 +135,8 @@ static size_t merge_long(merger *m, size_t n) {
         if (m->sym[c.pos] < 0 || m->next[c.pos] == UINT32_MAX) continue;
         const uint32_t right = m->next[c.pos];
         const rex_merge *const r = rex_merges_find(m->t, m->sym[c.pos], m->sym[right]);
-        if (!r || r->id != c.into || r->rank != c.rank) continue; /* offered before a neighbour changed */
+        if (!r || r->id != c.into || r->rank != c.rank)
+            continue; /* offered before a neighbour changed */
         m->sym[c.pos] = c.into;
         m->sym[right] = -1;
         m->next[c.pos] = m->next[right];

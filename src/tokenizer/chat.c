@@ -3,9 +3,9 @@
  * chat: messages into the text that a model was trained on, and into ids.
  *
  * A layout is a row of a closed table. A model's own layout is found by fragments of its chat
- * template that no other template has together; what is not surely one of the table is an error with
- * the list of names. A template's own default system prompt is read out of the template where it
- * stands there as one literal. Contents of messages never become control tokens unless asked:
+ * template that no other template has together; what is not surely one of the table is an error
+ * with the list of names. A template's own default system prompt is read out of the template where
+ * it stands there as one literal. Contents of messages never become control tokens unless asked:
  * rendering remembers where they lie.
  */
 #include "tok.h"
@@ -26,23 +26,23 @@ struct rex_chat_def {
     sys_mode sys;
     bool trim, alternate, think;
     const char *end_of_turn;
-    const char *control[MARKS];  /* the vocabulary must have these */
-    const char *must[FRAGMENTS]; /* of the template, all of them; none: only by name */
+    const char *control[MARKS];   /* the vocabulary must have these */
+    const char *must[FRAGMENTS];  /* of the template, all of them; none: only by name */
     const char *never[FRAGMENTS]; /* of the template, none of them */
 };
 
 #define IM(role) "<|im_start|>" role "\n"
 #define HEADER(role) "<|start_header_id|>" role "<|end_header_id|>\n\n"
-#define CHATML                                                                               \
-    .open = {IM("system"), IM("user"), IM("assistant")},                                     \
-    .close = {"<|im_end|>\n", "<|im_end|>\n", "<|im_end|>\n"}, .answer = IM("assistant"),    \
+#define CHATML                                                                            \
+    .open = {IM("system"), IM("user"), IM("assistant")},                                  \
+    .close = {"<|im_end|>\n", "<|im_end|>\n", "<|im_end|>\n"}, .answer = IM("assistant"), \
     .end_of_turn = "<|im_end|>", .control = {"<|im_start|>", "<|im_end|>"}
-#define LLAMA3                                                                               \
+#define LLAMA3                                                                                     \
     .begin = "<|begin_of_text|>", .open = {HEADER("system"), HEADER("user"), HEADER("assistant")}, \
-    .close = {"<|eot_id|>", "<|eot_id|>", "<|eot_id|>"}, .answer = HEADER("assistant"),      \
-    .trim = true, .end_of_turn = "<|eot_id|>",                                               \
+    .close = {"<|eot_id|>", "<|eot_id|>", "<|eot_id|>"}, .answer = HEADER("assistant"),            \
+    .trim = true, .end_of_turn = "<|eot_id|>",                                                     \
     .control = {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}
-#define MISTRAL                                                                              \
+#define MISTRAL                                                                                 \
     .begin = "<s>", .sys = SYS_REFUSED, .alternate = true, .answer = "", .end_of_turn = "</s>", \
     .control = {"<s>", "</s>"}
 #define GEMMA                                                                                \
@@ -52,43 +52,72 @@ struct rex_chat_def {
     .control = {"<bos>", "<start_of_turn>", "<end_of_turn>"}
 
 static const struct rex_chat_def defs[] = {
-    {.name = "chatml", CHATML, .must = {"<|im_start|>", "<|im_end|>"},
-     .never = {"<|im_sep|>", "think>", "trim", "set system_message", "[INST]", "<|start_header_id|>"}},
-    {.name = "qwen2.5", CHATML,
+    {.name = "chatml",
+     CHATML,
+     .must = {"<|im_start|>", "<|im_end|>"},
+     .never = {"<|im_sep|>", "think>", "trim", "set system_message", "[INST]",
+               "<|start_header_id|>"}},
+    {.name = "qwen2.5",
+     CHATML,
      .intro = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."},
-    {.name = "smollm2", CHATML,
+    {.name = "smollm2",
+     CHATML,
      .intro = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
-    {.name = "qwen3", CHATML, .think = true,
+    {.name = "qwen3",
+     CHATML,
+     .think = true,
      .must = {"<|im_start|>", "<|im_end|>", "last_query_index", "</think>", "loop.last or"},
      .never = {"<|im_sep|>", "| trim"}},
-    {.name = "llama-3", LLAMA3, .must = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
+    {.name = "llama-3",
+     LLAMA3,
+     .must = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
      .never = {"Cutting Knowledge Date", "<|im_start|>"}},
     /* Llama 3.1 to 3.3. The date is the one that the template falls back to: the day on which a
      * program runs must not change its prompts. */
-    {.name = "llama-3.1", LLAMA3, .intro = "",
+    {.name = "llama-3.1",
+     LLAMA3,
+     .intro = "",
      .head = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n",
      .must = {"<|start_header_id|>", "<|eot_id|>", "Cutting Knowledge Date: December 2023",
               "26 Jul 2024"}},
-    {.name = "mistral", MISTRAL, .open = {"", "[INST] ", ""}, .close = {"", " [/INST]", "</s>"},
+    {.name = "mistral",
+     MISTRAL,
+     .open = {"", "[INST] ", ""},
+     .close = {"", " [/INST]", "</s>"},
      .must = {"'[INST] ' + message['content'] + ' [/INST]'", "message['content'] + eos_token}}"},
      .never = {"<<SYS>>", "system_message"}},
-    {.name = "mistral-v0.1", MISTRAL, .open = {"", "[INST] ", ""}, .close = {"", " [/INST]", "</s> "},
-     .must = {"'[INST] ' + message['content'] + ' [/INST]'", "message['content'] + eos_token + ' '"},
+    {.name = "mistral-v0.1",
+     MISTRAL,
+     .open = {"", "[INST] ", ""},
+     .close = {"", " [/INST]", "</s> "},
+     .must = {"'[INST] ' + message['content'] + ' [/INST]'",
+              "message['content'] + eos_token + ' '"},
      .never = {"<<SYS>>", "system_message"}},
-    {.name = "phi-3", .open = {"<|system|>\n", "<|user|>\n", "<|assistant|>\n"},
-     .close = {"<|end|>\n", "<|end|>\n", "<|end|>\n"}, .answer = "<|assistant|>\n",
-     .end = "<|endoftext|>", .end_of_turn = "<|end|>",
+    {.name = "phi-3",
+     .open = {"<|system|>\n", "<|user|>\n", "<|assistant|>\n"},
+     .close = {"<|end|>\n", "<|end|>\n", "<|end|>\n"},
+     .answer = "<|assistant|>\n",
+     .end = "<|endoftext|>",
+     .end_of_turn = "<|end|>",
      .control = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"},
      .must = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "eos_token"},
      .never = {"bos_token", "trim"}},
-    {.name = "phi-4", .open = {"<|im_start|>system<|im_sep|>", "<|im_start|>user<|im_sep|>",
-                               "<|im_start|>assistant<|im_sep|>"},
-     .close = {"<|im_end|>", "<|im_end|>", "<|im_end|>"}, .answer = "<|im_start|>assistant<|im_sep|>",
-     .end_of_turn = "<|im_end|>", .control = {"<|im_start|>", "<|im_sep|>", "<|im_end|>"},
-     .must = {"<|im_start|>", "<|im_sep|>", "<|im_end|>"}, .never = {"think>", "trim"}},
-    {.name = "gemma", GEMMA, .sys = SYS_REFUSED,
+    {.name = "phi-4",
+     .open = {"<|im_start|>system<|im_sep|>", "<|im_start|>user<|im_sep|>",
+              "<|im_start|>assistant<|im_sep|>"},
+     .close = {"<|im_end|>", "<|im_end|>", "<|im_end|>"},
+     .answer = "<|im_start|>assistant<|im_sep|>",
+     .end_of_turn = "<|im_end|>",
+     .control = {"<|im_start|>", "<|im_sep|>", "<|im_end|>"},
+     .must = {"<|im_start|>", "<|im_sep|>", "<|im_end|>"},
+     .never = {"think>", "trim"}},
+    {.name = "gemma",
+     GEMMA,
+     .sys = SYS_REFUSED,
      .must = {"<start_of_turn>", "<end_of_turn>", "System role not supported"}},
-    {.name = "gemma-3", GEMMA, .sys = SYS_FIRST_USER,
+    {.name = "gemma-3",
+     GEMMA,
+     .sys = SYS_FIRST_USER,
      .must = {"<start_of_turn>", "<end_of_turn>", "first_user_prefix"}},
 };
 enum { DEFS = sizeof defs / sizeof defs[0] };
@@ -97,13 +126,16 @@ static const char *const roles[3] = {"system", "user", "assistant"};
 
 static rex_str str_of(const char *s) { return (rex_str){s ? s : "", s ? strlen(s) : 0}; }
 
-/* ---- the table ---------------------------------------------------------------------------------------------- */
+/* ---- the table
+ * ---------------------------------------------------------------------------------------------- */
 
 /* One public row per layout; built at compile time would need the table twice, so the rows point
  * into it and are told apart by their address. */
-#define ROW(i) {.name = NULL, .intro = {NULL, 0}, .def = &defs[i]}
+#define ROW(i) \
+    { .name = NULL, .intro = {NULL, 0}, .def = &defs[i] }
 static const struct rex_chat rows[DEFS] = {
-    ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7), ROW(8), ROW(9), ROW(10), ROW(11),
+    ROW(0), ROW(1), ROW(2), ROW(3), ROW(4),  ROW(5),
+    ROW(6), ROW(7), ROW(8), ROW(9), ROW(10), ROW(11),
 };
 _Static_assert(DEFS == 12, "one row per layout");
 
@@ -134,7 +166,8 @@ rex_status rex_chat_find(const char *name, const rex_chat **out, rex_err *e) {
     return rex_fail(e, REX_EARG, -1, "chat layout \"%s\" is not known; known: %s", name, known);
 }
 
-/* ---- recognising -------------------------------------------------------------------------------------------- */
+/* ---- recognising
+ * -------------------------------------------------------------------------------------------- */
 
 static const char *find_in(rex_str s, const char *what) {
     const size_t n = strlen(what);
@@ -162,10 +195,12 @@ static bool fits(const rex_tok *t, const struct rex_chat_def *d) {
  * a system turn and its end, if anything does. Its line ends may be written "\n". */
 static rex_str intro_of(rex_str text) {
     static const char open[] = "<|im_start|>system";
-    for (const char *p; (p = find_in(text, open)); ) {
+    for (const char *p; (p = find_in(text, open));) {
         const size_t at = (size_t)(p - text.p) + sizeof open - 1;
         text = (rex_str){text.p + at, text.n - at};
-        size_t k = text.n > 0 && text.p[0] == '\n' ? 1 : text.n > 1 && memcmp(text.p, "\\n", 2) == 0 ? 2 : 0;
+        size_t k = text.n > 0 && text.p[0] == '\n'               ? 1
+                   : text.n > 1 && memcmp(text.p, "\\n", 2) == 0 ? 2
+                                                                 : 0;
         const char *const end = find_in(text, "<|im_end|>");
         if (!k || !end) continue;
         const rex_str intro = {text.p + k, (size_t)(end - text.p) - k};
@@ -188,7 +223,8 @@ void rex_chat_choose(rex_tok *t) {
     t->chat = (struct rex_chat){.name = found->name, .def = found};
     if (found == &defs[0]) t->chat.intro = intro_of(t->template_text);
     t->has_chat = true;
-    if (t->marks.end_of_turn < 0) t->marks.end_of_turn = rex_tok_find(t, str_of(found->end_of_turn));
+    if (t->marks.end_of_turn < 0)
+        t->marks.end_of_turn = rex_tok_find(t, str_of(found->end_of_turn));
 }
 
 rex_status rex_chat_of(const rex_tok *t, const rex_chat **out, rex_err *e) {
@@ -204,7 +240,8 @@ rex_status rex_chat_of(const rex_tok *t, const rex_chat **out, rex_err *e) {
                     known);
 }
 
-/* ---- rendering ---------------------------------------------------------------------------------------------- */
+/* ---- rendering
+ * ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
     rex_buf text, spans; /* spans: rex_span of contents */
@@ -220,9 +257,9 @@ static void put_content(page *p, rex_str s) {
 
 /* White space as the templates' trim knows it. */
 static bool is_space(uint32_t c) {
-    return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
-           c == 0x3000;
+    return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
+           c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
+           c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 static rex_str trimmed(rex_str s) {
@@ -290,20 +327,28 @@ static rex_status check(const struct rex_chat_def *d, const rex_msg *msg, size_t
         const int role = role_of(msg[i].role);
         const int len = (int)(msg[i].role.n < 40 ? msg[i].role.n : 40);
         if (role < 0)
-            return rex_fail(e, REX_EFORMAT, (int64_t)i, "chat layout %s: message %zu has role \"%.*s\", "
-                            "expected system, user or assistant", d->name, i, len, msg[i].role.p);
+            return rex_fail(e, REX_EFORMAT, (int64_t)i,
+                            "chat layout %s: message %zu has role \"%.*s\", "
+                            "expected system, user or assistant",
+                            d->name, i, len, msg[i].role.p);
         if (role == 0 && (d->sys == SYS_REFUSED || (i > 0 && d->sys == SYS_FIRST_USER)))
-            return rex_fail(e, REX_EFORMAT, (int64_t)i, "chat layout %s: message %zu has role \"system\", "
-                            "which this layout %s", d->name, i,
-                            d->sys == SYS_REFUSED ? "does not have" : "has as the first message only");
+            return rex_fail(e, REX_EFORMAT, (int64_t)i,
+                            "chat layout %s: message %zu has role \"system\", "
+                            "which this layout %s",
+                            d->name, i,
+                            d->sys == SYS_REFUSED ? "does not have"
+                                                  : "has as the first message only");
         if (role == 0) continue;
         if (d->alternate && (role == 1) != (turn % 2 == 0))
-            return rex_fail(e, REX_EFORMAT, (int64_t)i, "chat layout %s: message %zu has role \"%s\", but "
-                            "user and assistant must take turns, user first", d->name, i, roles[role]);
+            return rex_fail(e, REX_EFORMAT, (int64_t)i,
+                            "chat layout %s: message %zu has role \"%s\", but "
+                            "user and assistant must take turns, user first",
+                            d->name, i, roles[role]);
         turn++;
     }
     if (d->sys == SYS_FIRST_USER && turn == 0)
-        return rex_fail(e, REX_EFORMAT, 0, "chat layout %s: a system message without a user's", d->name);
+        return rex_fail(e, REX_EFORMAT, 0, "chat layout %s: a system message without a user's",
+                        d->name);
     return REX_OK;
 }
 
@@ -325,7 +370,8 @@ static size_t last_question(const rex_msg *msg, size_t n) {
     return n - 1;
 }
 
-static rex_status render(const rex_chat *c, const rex_msg *msg, size_t n, bool open, page *p, rex_err *e) {
+static rex_status render(const rex_chat *c, const rex_msg *msg, size_t n, bool open, page *p,
+                         rex_err *e) {
     const struct rex_chat_def *const d = c->def;
     REX_TRY(check(d, msg, n, e));
     const size_t question = d->think ? last_question(msg, n) : 0;
@@ -377,12 +423,15 @@ rex_status rex_chat_render(const rex_chat *c, const rex_msg *msg, size_t n, bool
     return st;
 }
 
-rex_status rex_chat_encode(const rex_tok *t, const rex_chat *c, const rex_msg *msg, size_t n, bool open,
-                           uint32_t flags, rex_arena *a, rex_ids *out, rex_str *shown, rex_err *e) {
+rex_status rex_chat_encode(const rex_tok *t, const rex_chat *c, const rex_msg *msg, size_t n,
+                           bool open, uint32_t flags, rex_arena *a, rex_ids *out, rex_str *shown,
+                           rex_err *e) {
     for (int i = 0; i < MARKS && c->def->control[i]; i++)
         if (rex_tok_find(t, str_of(c->def->control[i])) < 0)
-            return rex_fail(e, REX_EFORMAT, -1, "chat layout %s needs the control token %s, which this "
-                            "vocabulary lacks", c->def->name, c->def->control[i]);
+            return rex_fail(e, REX_EFORMAT, -1,
+                            "chat layout %s needs the control token %s, which this "
+                            "vocabulary lacks",
+                            c->def->name, c->def->control[i]);
     page p;
     rex_buf_init(&p.text, 0);
     rex_buf_init(&p.spans, 0);
@@ -390,8 +439,9 @@ rex_status rex_chat_encode(const rex_tok *t, const rex_chat *c, const rex_msg *m
     rex_status st = render(c, msg, n, open, &p, e);
     if (st == REX_OK) st = rex_str_copy(a, (rex_str){p.text.n ? p.text.p : "", p.text.n}, &text, e);
     if (st == REX_OK)
-        st = rex_tok_encode_spans(t, text, flags & ~REX_TOK_BOS, (const rex_span *)(void *)p.spans.p,
-                                  p.spans.n / sizeof(rex_span), a, out, NULL, e);
+        st =
+            rex_tok_encode_spans(t, text, flags & ~REX_TOK_BOS, (const rex_span *)(void *)p.spans.p,
+                                 p.spans.n / sizeof(rex_span), a, out, NULL, e);
     if (st == REX_OK && shown) *shown = text;
     rex_buf_free(&p.text);
     rex_buf_free(&p.spans);

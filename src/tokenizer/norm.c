@@ -15,7 +15,8 @@ static char *room_for(rex_work *w, size_t n) {
     return rex_arena_take(tmp, n ? n : 1, 1, w->e);
 }
 
-/* ---- normal forms --------------------------------------------------------------------------------------- */
+/* ---- normal forms
+ * --------------------------------------------------------------------------------------- */
 
 /* Blocks in which every character is its own NFC and NFD-inert for composition with what follows
  * or precedes: letters and signs without decomposition that combine with nothing (a test holds the
@@ -93,7 +94,8 @@ static rex_status step_form(rex_work *w, const rex_norm *f, rex_str *s) {
     return st;
 }
 
-/* ---- the other steps ---------------------------------------------------------------------------------------- */
+/* ---- the other steps
+ * ---------------------------------------------------------------------------------------- */
 
 static uint32_t lower(uint32_t cp) {
     for (size_t i = 0; cp >= rex_lower_new[0][0] && i < rex_lower_news; i++)
@@ -137,8 +139,8 @@ static rex_status step_prepend(rex_work *w, const rex_norm *f, rex_str *s) {
 }
 
 /* The next occurrence at or behind i; an empty literal never occurs. */
-static rex_status next_match(rex_work *w, const rex_norm *f, rex_str s, const uint8_t *safe, size_t i,
-                             bool *found, rex_span *m) {
+static rex_status next_match(rex_work *w, const rex_norm *f, rex_str s, const uint8_t *safe,
+                             size_t i, bool *found, rex_span *m) {
     if (f->re) return rex_regex_next(w, f->re, safe, s.n, i, found, m);
     *found = false;
     for (; f->from.n > 0 && i + f->from.n <= s.n; i++) {

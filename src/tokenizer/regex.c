@@ -12,7 +12,8 @@
 
 #include <string.h>
 
-/* ---- the dialect ----------------------------------------------------------------------------------------- */
+/* ---- the dialect
+ * ----------------------------------------------------------------------------------------- */
 
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
 
@@ -32,8 +33,10 @@ static const struct {
 };
 
 static rex_status refuse(rex_str pattern, size_t i, rex_err *e) {
-    return rex_fail(e, REX_EUNSUP, (int64_t)i, "regular expression %.*s: what stands at byte %zu is not "
-                    "supported", (int)(pattern.n < 200 ? pattern.n : 200), pattern.p, i);
+    return rex_fail(e, REX_EUNSUP, (int64_t)i,
+                    "regular expression %.*s: what stands at byte %zu is not "
+                    "supported",
+                    (int)(pattern.n < 200 ? pattern.n : 200), pattern.p, i);
 }
 
 /* \x at i: appends its translation; returns the bytes read, 0 if it cannot be said. */
@@ -91,7 +94,8 @@ rex_status rex_regex_make(rex_tok *t, rex_str pattern, pcre2_code **out, rex_err
         (void)pcre2_set_newline(cc, PCRE2_NEWLINE_LF);
         int code = 0;
         PCRE2_SIZE at = 0;
-        *out = pcre2_compile((PCRE2_SPTR)b.p, b.n, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code, &at, cc);
+        *out = pcre2_compile((PCRE2_SPTR)b.p, b.n, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code,
+                             &at, cc);
         if (!*out) {
             PCRE2_UCHAR text[128] = "";
             (void)pcre2_get_error_message(code, text, sizeof text);
@@ -109,12 +113,15 @@ rex_status rex_regex_make(rex_tok *t, rex_str pattern, pcre2_code **out, rex_err
     return st;
 }
 
-/* ---- matching ------------------------------------------------------------------------------------------------ */
+/* ---- matching ------------------------------------------------------------------------------- */
 
 /* Lengths 1 to 4 and classes none, letter, digit, white space: an old character of each, 0 if the
  * length has none. */
 static const uint32_t stand_in[5][4] = {
-    {0}, {1, 'a', '1', ' '}, {0xA1, 0xE1, 0xB2, 0xA0}, {0x2010, 0x4E00, 0x2160, 0x2003},
+    {0},
+    {1, 'a', '1', ' '},
+    {0xA1, 0xE1, 0xB2, 0xA0},
+    {0x2010, 0x4E00, 0x2160, 0x2003},
     {0x1F600, 0x20000, 0x1D7CE, 0},
 };
 
@@ -155,9 +162,11 @@ rex_status rex_regex_next(rex_work *w, const pcre2_code *re, const uint8_t *s, s
     if (r < 0) {
         PCRE2_UCHAR text[128] = "";
         (void)pcre2_get_error_message(r, text, sizeof text);
-        return rex_fail(w->e, r == PCRE2_ERROR_NOMEMORY ? REX_ENOMEM : REX_ELIMIT, (int64_t)at,
-                        "a regular expression of the tokenizer gave up on a text of %zu bytes at byte "
-                        "%zu: %s", n, at, (const char *)text);
+        return rex_fail(
+            w->e, r == PCRE2_ERROR_NOMEMORY ? REX_ENOMEM : REX_ELIMIT, (int64_t)at,
+            "a regular expression of the tokenizer gave up on a text of %zu bytes at byte "
+            "%zu: %s",
+            n, at, (const char *)text);
     }
     const PCRE2_SIZE *const v = pcre2_get_ovector_pointer(w->md);
     *m = (rex_span){v[0], v[1]};

@@ -12,11 +12,12 @@
 
 #include <string.h>
 
-/* ---- the known patterns ----------------------------------------------------------------------------- */
+/* ---- the known patterns
+ * ----------------------------------------------------------------------------- */
 
 #define TAIL "|\\s+(?!\\S)|\\s+"
-#define LLAMA(digits)                                                                        \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits                     \
+#define LLAMA(digits)                                                    \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+" TAIL
 
 static const char *const patterns[REX_SCAN_COUNT] = {
@@ -138,7 +139,8 @@ size_t rex_scan_next(const rex_uclass *u, rex_scan_kind k, const uint8_t *s, siz
     return n;
 }
 
-/* ---- pieces of a step --------------------------------------------------------------------------------- */
+/* ---- pieces of a step
+ * --------------------------------------------------------------------------------- */
 
 typedef struct {
     rex_span at;
@@ -249,7 +251,8 @@ static rex_status step_scan(cutter *c, size_t n) {
     return REX_OK;
 }
 
-/* ---- steps that write -------------------------------------------------------------------------------- */
+/* ---- steps that write
+ * -------------------------------------------------------------------------------- */
 
 /* One space before a piece that has none. */
 static rex_status step_prefix(rex_work *w, int step, const uint8_t *p, size_t n, bool first) {

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- life ------------------------------------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static void *pcre_take(size_t n, void *ud) {
     (void)ud;
@@ -33,7 +33,8 @@ rex_status rex_tok_new(rex_tok **out, rex_err *e) {
     if (st == REX_OK) {
         t->pcre = pcre2_general_context_create(pcre_take, pcre_give, NULL);
         if (t->pcre) t->pcre_limits = pcre2_match_context_create(t->pcre);
-        if (!t->pcre_limits) st = rex_fail(e, REX_ENOMEM, -1, "out of memory for regular expressions");
+        if (!t->pcre_limits)
+            st = rex_fail(e, REX_ENOMEM, -1, "out of memory for regular expressions");
     }
     if (st == REX_OK) st = rex_uclass_make(t->arena, &t->cls, e);
     if (st != REX_OK) {
@@ -114,7 +115,9 @@ rex_status rex_tok_finish(rex_tok *t, const char *what, rex_err *e) {
     REX_TRY(finish_stops(t, e));
     rex_str s;
     REX_TRY(rex_str_fmt(t->arena, &s, e, "%s BPE, %lld tokens, %zu added%s%s",
-                        t->byte_level ? "byte-level" : t->spm ? "score-driven" : "character-level",
+                        t->byte_level ? "byte-level"
+                        : t->spm      ? "score-driven"
+                                      : "character-level",
                         (long long)t->n, t->n_added, t->has_chat ? ", chat layout " : "",
                         t->has_chat ? t->chat.name : ""));
     const size_t n = s.n < sizeof t->summary - 1 ? s.n : sizeof t->summary - 1;
@@ -144,7 +147,7 @@ int32_t rex_tok_find(const rex_tok *t, rex_str piece) {
     return -1;
 }
 
-/* ---- encoding ------------------------------------------------------------------------------------------------ */
+/* ---- encoding ------------------------------------------------------------------------------- */
 
 rex_status rex_work_tmp(rex_work *w, rex_arena **out) {
     if (!w->tmp) REX_TRY(rex_arena_open(0, &w->tmp, w->e));
@@ -303,8 +306,8 @@ static rex_status encode(job *j, rex_str text, rex_arena *a, rex_ids *out, size_
     return REX_OK;
 }
 
-static rex_status run(job *j, const rex_tok *t, rex_str text, rex_arena *a, rex_ids *out, size_t *lost,
-                      rex_err *e) {
+static rex_status run(job *j, const rex_tok *t, rex_str text, rex_arena *a, rex_ids *out,
+                      size_t *lost, rex_err *e) {
     rex_work w = {.t = t, .e = e};
     rex_buf_init(&w.ids, 0);
     j->w = &w;
@@ -316,24 +319,24 @@ static rex_status run(job *j, const rex_tok *t, rex_str text, rex_arena *a, rex_
     return st;
 }
 
-rex_status rex_tok_encode(const rex_tok *t, rex_str text, uint32_t flags, rex_arena *a, rex_ids *out,
-                          size_t *lost, rex_err *e) {
+rex_status rex_tok_encode(const rex_tok *t, rex_str text, uint32_t flags, rex_arena *a,
+                          rex_ids *out, size_t *lost, rex_err *e) {
     job j = {.flags = flags};
     return run(&j, t, text, a, out, lost, e);
 }
 
-rex_status rex_tok_encode_spans(const rex_tok *t, rex_str text, uint32_t flags, const rex_span *literal,
-                                size_t n_literal, rex_arena *a, rex_ids *out, size_t *lost,
-                                rex_err *e) {
+rex_status rex_tok_encode_spans(const rex_tok *t, rex_str text, uint32_t flags,
+                                const rex_span *literal, size_t n_literal, rex_arena *a,
+                                rex_ids *out, size_t *lost, rex_err *e) {
     job j = {.flags = flags, .literal = literal, .n_literal = n_literal, .spans = true};
     return run(&j, t, text, a, out, lost, e);
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------ */
+/* ---- decoding ------------------------------------------------------------------------------- */
 
 /* Appends the bytes of one id; `begun`: a token has been shown before. */
-static rex_status show(const rex_tok *t, int32_t id, size_t at, uint32_t flags, bool *begun, rex_buf *b,
-                       rex_err *e) {
+static rex_status show(const rex_tok *t, int32_t id, size_t at, uint32_t flags, bool *begun,
+                       rex_buf *b, rex_err *e) {
     if (id < 0 || id >= t->n)
         return rex_fail(e, REX_EARG, (int64_t)at,
                         "id %d at place %zu is not in the vocabulary (0 .. %lld)", id, at,
@@ -348,8 +351,8 @@ static rex_status show(const rex_tok *t, int32_t id, size_t at, uint32_t flags, 
     return rex_buf_check(b, e);
 }
 
-rex_status rex_tok_decode(const rex_tok *t, const int32_t *id, size_t n, uint32_t flags, rex_arena *a,
-                          rex_str *out, rex_err *e) {
+rex_status rex_tok_decode(const rex_tok *t, const int32_t *id, size_t n, uint32_t flags,
+                          rex_arena *a, rex_str *out, rex_err *e) {
     rex_buf b;
     rex_buf_init(&b, 0);
     bool begun = false;
@@ -369,7 +372,10 @@ static size_t unfinished(const char *s, size_t n) {
     for (size_t k = 1; k <= 3 && k <= n; k++) {
         const uint8_t c = (uint8_t)s[n - k];
         if ((c & 0xC0) == 0x80) continue;
-        const size_t want = c >= 0xF0 && c <= 0xF4 ? 4 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xC2 && c < 0xE0 ? 2 : 1;
+        const size_t want = c >= 0xF0 && c <= 0xF4  ? 4
+                            : c >= 0xE0 && c < 0xF0 ? 3
+                            : c >= 0xC2 && c < 0xE0 ? 2
+                                                    : 1;
         return want > k ? k : 0;
     }
     return 0;
@@ -394,16 +400,18 @@ rex_status rex_tok_stream_put(rex_tok_stream *s, int32_t id, bool last, rex_aren
     return st;
 }
 
-/* ---- added tokens ---------------------------------------------------------------------------------------------- */
+/* ---- added tokens
+ * ---------------------------------------------------------------------------------------------- */
 
 static int by_bytes(const void *a, const void *b) {
-    const rex_str x = (*(const rex_added *const *)a)->text, y = (*(const rex_added *const *)b)->text;
+    const rex_str x = (*(const rex_added *const *)a)->text,
+                  y = (*(const rex_added *const *)b)->text;
     const int c = memcmp(x.p, y.p, x.n < y.n ? x.n : y.n);
     return c ? c : (x.n > y.n) - (x.n < y.n);
 }
 
-static rex_status set_make(rex_tok *t, rex_added_set *set, const rex_added *from, bool raw, bool ctl,
-                           rex_err *e) {
+static rex_status set_make(rex_tok *t, rex_added_set *set, const rex_added *from, bool raw,
+                           bool ctl, rex_err *e) {
     set->v = rex_arena_take(t->arena, t->n_added ? t->n_added : 1, sizeof *set->v, e);
     if (!set->v) return REX_ENOMEM;
     for (size_t i = 0; i < t->n_added; i++) {
@@ -418,7 +426,8 @@ static rex_status set_make(rex_tok *t, rex_added_set *set, const rex_added *from
 
 /* Tokens that are matched in normal form are themselves normalised first. */
 rex_status rex_added_index(rex_tok *t, rex_err *e) {
-    rex_added *const normed = rex_arena_take(t->arena, t->n_added ? t->n_added : 1, sizeof *normed, e);
+    rex_added *const normed =
+        rex_arena_take(t->arena, t->n_added ? t->n_added : 1, sizeof *normed, e);
     if (!normed) return REX_ENOMEM;
     rex_work w = {.t = t, .e = e};
     rex_status st = REX_OK;

@@ -13,37 +13,10 @@
 #include <pcre2.h>
 
 #include "tokenizer.h"
+#include "uclass.h"
 
-/* ---- character classes (uclass.c, uclass_tab.c) ------------------------------------------------ */
-
-enum {
-    REX_UC_L = 1, REX_UC_N = 2, REX_UC_S = 4, REX_UC_D = 8, REX_UC_W = 16,
-    REX_UC_NL = 32, /* \r and \n */
-    REX_UC_NEW = 64 /* an older PCRE2 may not know its class */
-};
-extern const uint32_t rex_uclass_range[][3];
-extern const size_t rex_uclass_ranges;
-extern const uint32_t rex_lower_new[][2]; /* ascending: capital, small letter */
-extern const size_t rex_lower_news;
-
-/* Two steps: page of 128 code points, then the code point. Pages that are alike are one. */
-enum { REX_UC_PAGES = 0x110000 >> 7 };
-typedef struct {
-    uint16_t page[REX_UC_PAGES];
-    uint8_t (*mask)[128]; /* owned by the tokenizer's arena; page 0 is ASCII */
-} rex_uclass;
-
-REX_MUST rex_status rex_uclass_make(rex_arena *a, rex_uclass *u, rex_err *e);
-static inline uint32_t rex_uclass_of(const rex_uclass *u, uint32_t cp) {
-    return u->mask[u->page[cp >> 7]][cp & 127];
-}
-/* One character of s[i .. n-1], i < n: its bytes, and the code point; a byte that begins no valid
- * UTF-8 sequence is a character of one byte with code point REX_BAD_BYTE. */
-#define REX_BAD_BYTE 0xFFFFFFFFu
-int rex_utf8_next(const uint8_t *s, size_t i, size_t n, uint32_t *cp);
-int rex_utf8_put(uint32_t cp, uint8_t out[4]);
-
-/* ---- vocabulary and merges (vocab.c) ----------------------------------------------------------- */
+/* ---- vocabulary and merges (vocab.c) -----------------------------------------------------------
+ */
 
 enum {
     REX_P_MODEL = 1,   /* in the model's vocabulary, reachable by merging */
@@ -72,19 +45,39 @@ typedef struct {
     uint8_t first[256]; /* some token begins with this byte */
 } rex_added_set;
 
-/* ---- steps -------------------------------------------------------------------------------------- */
+/* ---- steps --------------------------------------------------------------------------------------
+ */
 
-typedef enum { REX_NORM_FORM, REX_NORM_LOWER, REX_NORM_PREPEND, REX_NORM_REPLACE, REX_NORM_STRIP } rex_norm_kind;
+typedef enum {
+    REX_NORM_FORM,
+    REX_NORM_LOWER,
+    REX_NORM_PREPEND,
+    REX_NORM_REPLACE,
+    REX_NORM_STRIP
+} rex_norm_kind;
 typedef struct {
     rex_norm_kind kind;
-    int form;          /* utf8proc options of NFC, NFD, NFKC, NFKD */
-    rex_str from, to;  /* REPLACE: a literal; PREPEND: to */
-    pcre2_code *re;    /* REPLACE by a regular expression; owned */
-    bool left, right;  /* STRIP */
+    int form;         /* utf8proc options of NFC, NFD, NFKC, NFKD */
+    rex_str from, to; /* REPLACE: a literal; PREPEND: to */
+    pcre2_code *re;   /* REPLACE by a regular expression; owned */
+    bool left, right; /* STRIP */
 } rex_norm;
 
-typedef enum { REX_PRE_SCAN, REX_PRE_REGEX, REX_PRE_LITERAL, REX_PRE_DIGITS, REX_PRE_PREFIX, REX_PRE_META } rex_pre_kind;
-typedef enum { REX_ISOLATED, REX_REMOVED, REX_MERGE_PREV, REX_MERGE_NEXT, REX_CONTIGUOUS } rex_split_how;
+typedef enum {
+    REX_PRE_SCAN,
+    REX_PRE_REGEX,
+    REX_PRE_LITERAL,
+    REX_PRE_DIGITS,
+    REX_PRE_PREFIX,
+    REX_PRE_META
+} rex_pre_kind;
+typedef enum {
+    REX_ISOLATED,
+    REX_REMOVED,
+    REX_MERGE_PREV,
+    REX_MERGE_NEXT,
+    REX_CONTIGUOUS
+} rex_split_how;
 typedef enum { REX_SCAN_GPT2, REX_SCAN_QWEN2, REX_SCAN_LLAMA3, REX_SCAN_COUNT } rex_scan_kind;
 typedef enum { REX_META_ALWAYS, REX_META_FIRST, REX_META_NEVER } rex_meta_when;
 typedef struct {
@@ -101,9 +94,9 @@ enum { REX_STEPS = 16 };
 
 /* How ids become text. */
 typedef struct {
-    bool join_space;   /* no decoder at all: pieces are joined by spaces, as the reference does */
-    bool drop_meta;    /* the first token loses every meta character (Metaspace) */
-    uint8_t strip;     /* bytes equal to strip_byte taken off the front of the whole text */
+    bool join_space; /* no decoder at all: pieces are joined by spaces, as the reference does */
+    bool drop_meta;  /* the first token loses every meta character (Metaspace) */
+    uint8_t strip;   /* bytes equal to strip_byte taken off the front of the whole text */
     char strip_byte;
 } rex_decoder;
 
@@ -117,18 +110,18 @@ struct rex_tok {
     rex_arena *arena; /* owned: all tables */
     char summary[160];
     int64_t n;
-    rex_str *piece;  /* n: as the files spell it */
-    rex_str *raw;    /* n: the bytes that merging sees; p NULL where it cannot see it */
-    rex_str *shown;  /* n: the bytes that decoding gives */
-    rex_str *first;  /* n: the same for the first token of a text (drop_meta), else == shown */
-    uint8_t *kind;   /* n: REX_P_* */
-    int64_t n_sym;   /* n, then symbols that only occur inside pieces: raw has n_sym entries */
+    rex_str *piece; /* n: as the files spell it */
+    rex_str *raw;   /* n: the bytes that merging sees; p NULL where it cannot see it */
+    rex_str *shown; /* n: the bytes that decoding gives */
+    rex_str *first; /* n: the same for the first token of a text (drop_meta), else == shown */
+    uint8_t *kind;  /* n: REX_P_* */
+    int64_t n_sym;  /* n, then symbols that only occur inside pieces: raw has n_sym entries */
 
     uint64_t *slot; /* bytes -> id: hash's upper half << 32 | id + 1 */
     uint64_t slot_mask;
     rex_merge *merge;
     uint64_t merge_mask;
-    int32_t ascii[128];  /* symbol of a one-byte character, or -1 */
+    int32_t ascii[128];   /* symbol of a one-byte character, or -1 */
     int32_t byte_id[256]; /* byte level: symbol of a byte; else of its <0xXX>; -1: none */
     bool byte_level, byte_fallback, fuse_unk, ignore_merges;
     bool spm; /* from scores: the dummy space is put after every control token */
@@ -154,12 +147,15 @@ struct rex_tok {
     bool has_chat;
 };
 
-/* ---- vocab.c ------------------------------------------------------------------------------------ */
+/* ---- vocab.c ------------------------------------------------------------------------------------
+ */
 
 /* Before merges: n, piece, raw, kind filled. Builds the table from bytes to ids; two ids with the
  * same bytes are refused. */
 REX_MUST rex_status rex_vocab_index(rex_tok *t, const char *what, rex_err *e);
+/* The symbol with these bytes, or -1. */
 int32_t rex_vocab_find(const rex_tok *t, const uint8_t *p, size_t n);
+/* An empty table for n merges. */
 REX_MUST rex_status rex_merges_room(rex_tok *t, size_t n, rex_err *e);
 /* A later merge of the same pair replaces the earlier one. */
 void rex_merges_put(rex_tok *t, int32_t left, int32_t right, uint32_t rank, int32_t id);
@@ -173,16 +169,18 @@ int rex_byte_piece(rex_str s);
 uint32_t rex_byte_char(uint8_t b);
 bool rex_byte_unmap(rex_str s, uint8_t *out, size_t *n);
 
-/* ---- encoding (bpe.c, scan.c, norm.c, tok.c) ------------------------------------------------------ */
+/* ---- encoding (bpe.c, scan.c, norm.c, tok.c)
+ * ------------------------------------------------------ */
 
 typedef struct {
     const rex_tok *t;
-    rex_arena *tmp;    /* lazily opened by rex_work_tmp */
-    rex_buf ids;       /* int32_t */
+    rex_arena *tmp; /* lazily opened by rex_work_tmp */
+    rex_buf ids;    /* int32_t */
     size_t lost;
     pcre2_match_data *md;
     rex_err *e;
 } rex_work;
+/* The call's own arena, opened when first asked for. */
 REX_MUST rex_status rex_work_tmp(rex_work *w, rex_arena **out);
 
 /* Appends the ids of one word. */
@@ -211,9 +209,11 @@ REX_MUST rex_status rex_regex_text(rex_work *w, const uint8_t *s, size_t n, cons
 /* All normalisation steps; *out borrows from `s` where nothing changed. */
 REX_MUST rex_status rex_norm_run(rex_work *w, rex_str s, rex_str *out);
 
+/* Sorts the added tokens into the sets that texts are searched for. */
 REX_MUST rex_status rex_added_index(rex_tok *t, rex_err *e);
 
-/* ---- loading (tokjson.c, tokparts.c, tokdir.c, tokgguf.c) ------------------------------------------- */
+/* ---- loading (tokjson.c, tokparts.c, tokdir.c, tokgguf.c)
+ * ------------------------------------------- */
 
 /* A member that may be absent or null. */
 REX_MUST rex_status rex_tj_bool(const rex_jval *obj, const char *key, bool def, const char *what,
@@ -225,6 +225,7 @@ REX_MUST rex_status rex_tj_str(const rex_jval *obj, const char *key, const char 
 REX_MUST rex_status rex_tj_before(rex_tok *t, const rex_jval *root, const char *what, rex_err *e);
 REX_MUST rex_status rex_tj_after(rex_tok *t, const rex_jval *root, const char *what, rex_err *e);
 
+/* Each fills an empty handle from one source; `tmp` holds what loading needs besides. */
 REX_MUST rex_status rex_tokjson_load(rex_tok *t, rex_arena *tmp, const char *path, rex_err *e);
 REX_MUST rex_status rex_tokjson_parse(rex_tok *t, rex_arena *tmp, rex_str text, const char *what,
                                       rex_err *e);

@@ -5,8 +5,8 @@
  * Byte level: words by the GPT-2 pattern, every byte a symbol. Character level: every distinct
  * character a symbol, no words, no merges. Training is the plain count of Sennrich et al.: the
  * most frequent pair over all words (a word counts as often as it occurs) becomes a merge. Nothing
- * depends on hashing order, so the same texts give the same bytes. Made for small vocabularies: each
- * merge counts all pairs of the distinct words anew.
+ * depends on hashing order, so the same texts give the same bytes. Made for small vocabularies:
+ * each merge counts all pairs of the distinct words anew.
  */
 #include "tok.h"
 
@@ -36,7 +36,8 @@ typedef struct {
     rex_err *e;
 } builder;
 
-/* ---- symbols -------------------------------------------------------------------------------------------- */
+/* ---- symbols
+ * -------------------------------------------------------------------------------------------- */
 
 static rex_status piece_add(builder *b, rex_str s) {
     if (b->n == b->room)
@@ -54,7 +55,8 @@ static rex_status characters(builder *b, const rex_str *texts, size_t n) {
             const size_t at = k;
             k += (size_t)rex_utf8_next((const uint8_t *)texts[i].p, k, texts[i].n, &cp);
             if (cp == REX_BAD_BYTE)
-                return rex_fail(b->e, REX_EFORMAT, (int64_t)at, "tokenizer: text %zu is no UTF-8 at byte %zu", i, at);
+                return rex_fail(b->e, REX_EFORMAT, (int64_t)at,
+                                "tokenizer: text %zu is no UTF-8 at byte %zu", i, at);
             seen[cp / 8] |= (uint8_t)(1 << cp % 8);
         }
     for (uint32_t cp = 0; cp < 0x110000; cp++) {
@@ -90,7 +92,8 @@ static rex_status words_of(builder *b, const rex_str *texts, size_t n) {
     }
     qsort(b->words, total, sizeof *b->words, by_text);
     for (size_t i = 0; i < total; i++) {
-        if (b->n_words && by_text(&b->words[b->n_words - 1], &b->words[i]) == 0) b->words[b->n_words - 1].count++;
+        if (b->n_words && by_text(&b->words[b->n_words - 1], &b->words[i]) == 0)
+            b->words[b->n_words - 1].count++;
         else b->words[b->n_words++] = b->words[i];
     }
     for (size_t i = 0; i < b->n_words; i++) {
@@ -103,7 +106,8 @@ static rex_status words_of(builder *b, const rex_str *texts, size_t n) {
     return REX_OK;
 }
 
-/* ---- merges ---------------------------------------------------------------------------------------------- */
+/* ---- merges
+ * ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t key; /* left << 32 | right */
@@ -120,7 +124,8 @@ static pair best_pair(const builder *b, pair *v) {
     size_t n = 0;
     for (size_t i = 0; i < b->n_words; i++)
         for (size_t k = 0; k + 1 < b->words[i].n; k++)
-            v[n++] = (pair){(uint64_t)(uint32_t)b->words[i].sym[k] << 32 | (uint32_t)b->words[i].sym[k + 1],
+            v[n++] = (pair){(uint64_t)(uint32_t)b->words[i].sym[k] << 32 |
+                                (uint32_t)b->words[i].sym[k + 1],
                             b->words[i].count};
     qsort(v, n, sizeof *v, by_key);
     pair best = {0, 0}, run = {0, 0};
@@ -178,7 +183,8 @@ static rex_status merges(builder *b) {
     return REX_OK;
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------- */
+/* ---- writing
+ * --------------------------------------------------------------------------------------------- */
 
 /* A piece as a tokenizer.json spells it, into the buffer. */
 static rex_str spelling(const builder *b, rex_str raw, rex_buf *out, const rex_jw *w) {
@@ -218,7 +224,8 @@ static void put_model(const builder *b, rex_jw *w, rex_buf *tmp) {
     rex_jw_obj(w);
     rex_jw_key(w, "type");
     rex_jw_cstr(w, "BPE");
-    static const char *const nulls[] = {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"};
+    static const char *const nulls[] = {"dropout", "unk_token", "continuing_subword_prefix",
+                                        "end_of_word_suffix"};
     for (int i = 0; i < 4; i++) {
         rex_jw_key(w, nulls[i]);
         rex_jw_null(w);
@@ -269,10 +276,15 @@ static void put_post(const builder *b, rex_jw *w) {
     rex_jw_cstr(&q, b->o->bos);
     rex_buf t;
     rex_buf_init(&t, 0);
-    rex_buf_addf(&t, "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":%.*s,\"type_id\":0}},"
-                 "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},"
-                 "{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],\"special_tokens\":{%.*s:{\"id\":%.*s,\"ids\":[%lld],"
-                 "\"tokens\":[%.*s]}}}", (int)name.n, name.p, (int)name.n, name.p, (int)name.n, name.p,
+    rex_buf_addf(&t,
+                 "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":%.*s,"
+                 "\"type_id\":0}},"
+                 "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[{\"Sequence\":{\"id\":"
+                 "\"A\",\"type_id\":0}},"
+                 "{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],\"special_tokens\":{%.*s:{\"id\":%.*"
+                 "s,\"ids\":[%lld],"
+                 "\"tokens\":[%.*s]}}}",
+                 (int)name.n, name.p, (int)name.n, name.p, (int)name.n, name.p,
                  (long long)special_id(b, b->o->bos), (int)name.n, name.p);
     if (name.bad != REX_OK || t.bad != REX_OK) w->b->bad = REX_ENOMEM;
     else rex_jw_raw(w, (rex_str){t.p, t.n});
@@ -297,8 +309,9 @@ static rex_status write(builder *b, rex_str *json) {
     put_added(b, &w);
     rex_jw_key(&w, "normalizer");
     rex_jw_null(&w);
-    static const char level[] = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"
-                                "\"use_regex\":true}";
+    static const char level[] =
+        "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"
+        "\"use_regex\":true}";
     rex_jw_key(&w, "pre_tokenizer");
     if (b->o->chars) rex_jw_null(&w);
     else rex_jw_raw(&w, rex_str_of(level));
@@ -321,12 +334,14 @@ rex_status rex_tok_build(const rex_str *texts, size_t n, const rex_tok_build_opt
     builder b = {.o = o, .a = a, .e = e};
     const int64_t least = (int64_t)o->n_special + (o->chars ? 1 : 256);
     if (o->vocab < least || o->vocab > INT32_MAX / 2)
-        return rex_fail(e, REX_EARG, o->vocab, "tokenizer: a vocabulary of %lld, at least %lld are needed",
+        return rex_fail(e, REX_EARG, o->vocab,
+                        "tokenizer: a vocabulary of %lld, at least %lld are needed",
                         (long long)o->vocab, (long long)least);
     const char *const marks[] = {o->bos, o->eos, o->pad};
     for (int i = 0; i < 3; i++)
         if (marks[i] && special_id(&b, marks[i]) < 0)
-            return rex_fail(e, REX_EARG, -1, "tokenizer: \"%s\" is not among the control tokens", marks[i]);
+            return rex_fail(e, REX_EARG, -1, "tokenizer: \"%s\" is not among the control tokens",
+                            marks[i]);
     b.room = (size_t)o->vocab - o->n_special;
     b.piece = rex_arena_take(a, b.room, sizeof *b.piece, e);
     if (!b.piece) return REX_ENOMEM;

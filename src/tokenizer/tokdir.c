@@ -36,8 +36,8 @@ static rex_status load(folder *f, const char *name, rex_jval **root) {
     if (!there) return REX_OK;
     REX_TRY(rex_json_load(f->tmp, f->path.p, root, f->e));
     if ((*root)->kind != REX_J_OBJ)
-        return rex_fail(f->e, REX_EFORMAT, 0, "%s: the file holds %s, expected an object", f->path.p,
-                        rex_json_kind_name((*root)->kind));
+        return rex_fail(f->e, REX_EFORMAT, 0, "%s: the file holds %s, expected an object",
+                        f->path.p, rex_json_kind_name((*root)->kind));
     return REX_OK;
 }
 
@@ -47,8 +47,9 @@ static rex_status mark(folder *f, const rex_jval *root, const char *key, int32_t
     if (v && v->kind == REX_J_OBJ) v = rex_json_get(v, "content");
     if (!v || v->kind == REX_J_NULL || *id >= 0) return REX_OK;
     if (v->kind != REX_J_STR)
-        return rex_fail(f->e, REX_EFORMAT, v->at, "%s: byte %lld: \"%s\" is %s, expected a token's text",
-                        f->path.p, (long long)v->at, key, rex_json_kind_name(v->kind));
+        return rex_fail(f->e, REX_EFORMAT, v->at,
+                        "%s: byte %lld: \"%s\" is %s, expected a token's text", f->path.p,
+                        (long long)v->at, key, rex_json_kind_name(v->kind));
     *id = rex_tok_find(f->t, v->u.s);
     if (*id < 0)
         rex_say(REX_LOG_WARN, "%s: %s \"%.*s\" is not in the vocabulary", f->path.p, key,
@@ -89,13 +90,16 @@ static rex_status template_of(folder *f, const rex_jval *root) {
         for (uint32_t i = 0; i < list->n; i++) {
             rex_str name;
             REX_TRY(rex_tj_str(&list->u.c.item[i], "name", f->path.p, &name, f->e));
-            if (name.p && rex_str_is(name, "default")) v = rex_json_get(&list->u.c.item[i], "template");
+            if (name.p && rex_str_is(name, "default"))
+                v = rex_json_get(&list->u.c.item[i], "template");
         }
         if (!v) return REX_OK;
     }
     if (v->kind != REX_J_STR)
-        return rex_fail(f->e, REX_EFORMAT, v->at, "%s: byte %lld: \"chat_template\" is %s, expected a "
-                        "string", f->path.p, (long long)v->at, rex_json_kind_name(v->kind));
+        return rex_fail(f->e, REX_EFORMAT, v->at,
+                        "%s: byte %lld: \"chat_template\" is %s, expected a "
+                        "string",
+                        f->path.p, (long long)v->at, rex_json_kind_name(v->kind));
     return rex_str_copy(f->t->arena, v->u.s, &f->t->template_text, f->e);
 }
 
@@ -120,7 +124,8 @@ static rex_status stop_add(folder *f, const rex_jval *v) {
         return rex_fail(f->e, REX_EFORMAT, v->at, "%s: byte %lld: \"eos_token_id\" is no token id",
                         f->path.p, (long long)v->at);
     if (id >= f->t->n) {
-        rex_say(REX_LOG_WARN, "%s: eos_token_id %lld is beyond the vocabulary", f->path.p, (long long)id);
+        rex_say(REX_LOG_WARN, "%s: eos_token_id %lld is beyond the vocabulary", f->path.p,
+                (long long)id);
         return REX_OK;
     }
     int32_t *const out = rex_arena_take(f->t->arena, m->n_stop + 1, sizeof *out, f->e);

@@ -3,8 +3,8 @@
  * tokgguf: the tokenizer inside a GGUF file, from its metadata `tokenizer.ggml.*`.
  *
  * Two models: `gpt2`, byte-level BPE with merges, whose pre-tokeniser the key `pre` names; `llama`,
- * SentencePiece pieces with scores. Scores become merges: every cut of a piece into two symbols is a
- * merge whose rank is the place of the piece's score among all scores, so that equal scores are
+ * SentencePiece pieces with scores. Scores become merges: every cut of a piece into two symbols is
+ * a merge whose rank is the place of the piece's score among all scores, so that equal scores are
  * equal ranks and the leftmost pair goes first, as in SentencePiece. A character that occurs only
  * inside pieces is a symbol without an id of its own.
  */
@@ -39,8 +39,8 @@ static rex_status id_key(const source *s, const char *key, int32_t *out) {
     if (!rex_gguf_meta_find(s->g, key)) return REX_OK;
     REX_TRY(rex_gguf_i64(s->g, key, &v, s->e));
     if (v < 0 || v >= s->t->n)
-        return rex_fail(s->e, REX_EFORMAT, v, "%s: %s is %lld, the vocabulary has ids 0 .. %lld", s->path, key,
-                        (long long)v, (long long)s->t->n - 1);
+        return rex_fail(s->e, REX_EFORMAT, v, "%s: %s is %lld, the vocabulary has ids 0 .. %lld",
+                        s->path, key, (long long)v, (long long)s->t->n - 1);
     *out = (int32_t)v;
     return REX_OK;
 }
@@ -51,12 +51,13 @@ static rex_status list(const source *s, const char *key, rex_gguf_kind want, boo
     if (!needed && !rex_gguf_meta_find(s->g, key)) return REX_OK;
     REX_TRY(rex_gguf_arr(s->g, key, want, out, s->e));
     if (s->tokens && want != REX_G_STR && (*out)->n != s->tokens->n)
-        return rex_fail(s->e, REX_EFORMAT, (int64_t)(*out)->n, "%s: %s has %llu entries for %llu tokens",
-                        s->path, key, (unsigned long long)(*out)->n, (unsigned long long)s->tokens->n);
+        return rex_fail(s->e, REX_EFORMAT, (int64_t)(*out)->n,
+                        "%s: %s has %llu entries for %llu tokens", s->path, key,
+                        (unsigned long long)(*out)->n, (unsigned long long)s->tokens->n);
     return REX_OK;
 }
 
-/* ---- vocabulary ------------------------------------------------------------------------------------------------- */
+/* ---- vocabulary ----------------------------------------------------------------------------- */
 
 static int64_t type_of(const source *s, uint64_t i) {
     return s->types ? rex_gguf_elem_i64(s->types, i) : TYPE_NORMAL;
@@ -90,19 +91,23 @@ static rex_status vocab_fill(source *s) {
         REX_TRY(rex_str_copy(t->arena, s->tokens->str[i], &t->piece[i], s->e));
         const rex_str p = t->piece[i];
         if (type < TYPE_NORMAL || type > TYPE_BYTE)
-            return rex_fail(s->e, REX_EFORMAT, i, "%s: token %lld has type %lld, expected 1 .. 6", s->path,
-                            (long long)i, (long long)type);
+            return rex_fail(s->e, REX_EFORMAT, i, "%s: token %lld has type %lld, expected 1 .. 6",
+                            s->path, (long long)i, (long long)type);
         if (type == TYPE_CONTROL || type == TYPE_USER || type == TYPE_UNKNOWN) {
             t->kind[i] |= REX_P_ADDED | (type == TYPE_USER ? 0 : REX_P_CONTROL);
             if (type == TYPE_UNKNOWN) continue; /* has no text of its own */
-            t->added[t->n_added++] = (rex_added){.text = p, .id = (int32_t)i, .control = type == TYPE_CONTROL,
+            t->added[t->n_added++] = (rex_added){.text = p,
+                                                 .id = (int32_t)i,
+                                                 .control = type == TYPE_CONTROL,
                                                  .normalized = t->spm && type == TYPE_USER};
             continue;
         }
         if (type == TYPE_BYTE) {
             if (rex_byte_piece(p) < 0)
-                return rex_fail(s->e, REX_EFORMAT, i, "%s: token %lld is of type byte and spelt \"%.*s\", "
-                                "expected <0xXX>", s->path, (long long)i, (int)(p.n < 64 ? p.n : 64), p.p);
+                return rex_fail(s->e, REX_EFORMAT, i,
+                                "%s: token %lld is of type byte and spelt \"%.*s\", "
+                                "expected <0xXX>",
+                                s->path, (long long)i, (int)(p.n < 64 ? p.n : 64), p.p);
             t->kind[i] |= REX_P_BYTE;
             continue;
         }
@@ -120,7 +125,7 @@ static rex_status vocab_fill(source *s) {
     return REX_OK;
 }
 
-/* ---- scores ------------------------------------------------------------------------------------------------------- */
+/* ---- scores --------------------------------------------------------------------------------- */
 
 static int by_score(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -148,8 +153,10 @@ static rex_status extra_symbols(source *s) {
             if (!extra) extra = rex_arena_take(s->tmp, 4096, sizeof *extra, s->e);
             if (!extra) return REX_ENOMEM;
             if (room == 4096)
-                return rex_fail(s->e, REX_EFORMAT, i, "%s: more than 4096 characters of pieces have no piece "
-                                "of their own", s->path);
+                return rex_fail(s->e, REX_EFORMAT, i,
+                                "%s: more than 4096 characters of pieces have no piece "
+                                "of their own",
+                                s->path);
             extra[room++] = c;
         }
     if (room == 0) return REX_OK;
@@ -170,8 +177,9 @@ static rex_status scores_to_merges(source *s) {
     size_t cuts = 0, n = 0;
     for (int64_t i = 0; i < t->n; i++) {
         const double v = rex_gguf_elem_f64(s->scores, (uint64_t)i);
-        if (v != v) return rex_fail(s->e, REX_EFORMAT, i, "%s: the score of token %lld is not a number", s->path,
-                                    (long long)i);
+        if (v != v)
+            return rex_fail(s->e, REX_EFORMAT, i, "%s: the score of token %lld is not a number",
+                            s->path, (long long)i);
         sorted[i] = v;
         cuts += t->raw[i].n;
     }
@@ -186,7 +194,8 @@ static rex_status scores_to_merges(source *s) {
         const double *const at = bsearch(&v, sorted, n, sizeof v, by_score);
         for (size_t k = 1; k < t->raw[i].n; k++) {
             if ((p[k] & 0xC0) == 0x80) continue;
-            const int32_t a = rex_vocab_find(t, p, k), b = rex_vocab_find(t, p + k, t->raw[i].n - k);
+            const int32_t a = rex_vocab_find(t, p, k),
+                          b = rex_vocab_find(t, p + k, t->raw[i].n - k);
             if (a >= 0 && b >= 0) rex_merges_put(t, a, b, (uint32_t)(at - sorted), (int32_t)i);
         }
     }
@@ -220,7 +229,7 @@ static rex_status load_llama(source *s) {
     return rex_tj_pieces(t, s->e);
 }
 
-/* ---- byte level --------------------------------------------------------------------------------------------------- */
+/* ---- byte level ----------------------------------------------------------------------------- */
 
 /* What the key `pre` stands for. `nfc`: the model's own files normalise. */
 static const struct {
@@ -229,11 +238,16 @@ static const struct {
     rex_scan_kind scan;
     bool nfc, whole;
 } pres[] = {
-    {"gpt-2", false, REX_SCAN_GPT2, false, false},    {"gpt2", false, REX_SCAN_GPT2, false, false},
-    {"phi-2", false, REX_SCAN_GPT2, false, false},    {"smollm", true, REX_SCAN_GPT2, false, false},
-    {"qwen2", false, REX_SCAN_QWEN2, true, false},    {"deepseek-r1-qwen", false, REX_SCAN_QWEN2, true, false},
-    {"llama-bpe", false, REX_SCAN_LLAMA3, false, true}, {"llama3", false, REX_SCAN_LLAMA3, false, true},
-    {"llama-v3", false, REX_SCAN_LLAMA3, false, true}, {"dbrx", false, REX_SCAN_LLAMA3, false, false},
+    {"gpt-2", false, REX_SCAN_GPT2, false, false},
+    {"gpt2", false, REX_SCAN_GPT2, false, false},
+    {"phi-2", false, REX_SCAN_GPT2, false, false},
+    {"smollm", true, REX_SCAN_GPT2, false, false},
+    {"qwen2", false, REX_SCAN_QWEN2, true, false},
+    {"deepseek-r1-qwen", false, REX_SCAN_QWEN2, true, false},
+    {"llama-bpe", false, REX_SCAN_LLAMA3, false, true},
+    {"llama3", false, REX_SCAN_LLAMA3, false, true},
+    {"llama-v3", false, REX_SCAN_LLAMA3, false, true},
+    {"dbrx", false, REX_SCAN_LLAMA3, false, false},
 };
 enum { PRES = sizeof pres / sizeof pres[0] };
 
@@ -253,11 +267,13 @@ static rex_status pre_of(source *s) {
             known[n++] = ' ';
         }
         known[n - 1] = 0;
-        return rex_fail(s->e, REX_EUNSUP, -1, "%s: tokenizer.ggml.pre \"%.*s\" is not supported; known: %s",
-                        s->path, (int)(name.n < 64 ? name.n : 64), name.p, known);
+        return rex_fail(s->e, REX_EUNSUP, -1,
+                        "%s: tokenizer.ggml.pre \"%.*s\" is not supported; known: %s", s->path,
+                        (int)(name.n < 64 ? name.n : 64), name.p, known);
     }
     if (pres[k].nfc)
-        t->norm[t->n_norm++] = (rex_norm){.kind = REX_NORM_FORM, .form = UTF8PROC_STABLE | UTF8PROC_COMPOSE};
+        t->norm[t->n_norm++] =
+            (rex_norm){.kind = REX_NORM_FORM, .form = UTF8PROC_STABLE | UTF8PROC_COMPOSE};
     if (pres[k].digits)
         t->pre[t->n_pre++] = (rex_pre){.kind = REX_PRE_DIGITS, .how = REX_ISOLATED, .each = true};
     t->pre[t->n_pre++] = (rex_pre){.kind = REX_PRE_SCAN, .scan = pres[k].scan, .how = REX_ISOLATED};
@@ -275,7 +291,8 @@ static rex_status merge_add(source *s, uint64_t rank, uint8_t *buf) {
     if (two) {
         const rex_str part[2] = {{m.p, (size_t)(sp - m.p)}, {sp + 1, m.n - (size_t)(sp - m.p) - 1}};
         for (int i = 0; i < 2; i++)
-            if (rex_byte_unmap(part[i], buf + n[0], &n[i])) id[i] = rex_vocab_find(t, buf + (i ? n[0] : 0), n[i]);
+            if (rex_byte_unmap(part[i], buf + n[0], &n[i]))
+                id[i] = rex_vocab_find(t, buf + (i ? n[0] : 0), n[i]);
         if (id[0] >= 0 && id[1] >= 0) id[2] = rex_vocab_find(t, buf, n[0] + n[1]);
     }
     if (id[2] < 0)
@@ -306,7 +323,7 @@ static rex_status load_gpt2(source *s) {
     return rex_tj_bytes(t, s->e);
 }
 
-/* ---- together ------------------------------------------------------------------------------------------------------- */
+/* ---- together ------------------------------------------------------------------------------- */
 
 static rex_status marks(source *s, bool bos_default) {
     rex_tok *const t = s->t;
@@ -345,8 +362,10 @@ static rex_status load(source *s) {
         REX_TRY(load_gpt2(s));
         return marks(s, s->t->pre[0].scan == REX_SCAN_LLAMA3);
     }
-    return rex_fail(s->e, REX_EUNSUP, -1, "%s: tokenizer.ggml.model \"%.*s\" is not supported; known: gpt2 "
-                    "llama", s->path, (int)(model.n < 64 ? model.n : 64), model.p);
+    return rex_fail(s->e, REX_EUNSUP, -1,
+                    "%s: tokenizer.ggml.model \"%.*s\" is not supported; known: gpt2 "
+                    "llama",
+                    s->path, (int)(model.n < 64 ? model.n : 64), model.p);
 }
 
 rex_status rex_tokgguf_load(rex_tok *t, rex_arena *tmp, const char *path, rex_err *e) {

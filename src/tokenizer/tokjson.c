@@ -3,15 +3,16 @@
  * tokjson: the model of a tokenizer.json: vocabulary, merges, added tokens.
  *
  * The file is the format of the package `tokenizers`, version 1.0, model BPE. Everything is checked
- * here once: ids are 0 .. n-1 without hole and each once, every merge joins two tokens into a third.
- * Components that are not implemented are refused by name, in here and in tokparts.c, which reads
- * the normaliser, pre-tokeniser, decoder and post-processor.
+ * here once: ids are 0 .. n-1 without hole and each once, every merge joins two tokens into a
+ * third. Components that are not implemented are refused by name, in here and in tokparts.c, which
+ * reads the normaliser, pre-tokeniser, decoder and post-processor.
  */
 #include "tok.h"
 
 #include <string.h>
 
-/* ---- small readers ------------------------------------------------------------------------------------------ */
+/* ---- small readers
+ * ------------------------------------------------------------------------------------------ */
 
 rex_status rex_tj_bool(const rex_jval *obj, const char *key, bool def, const char *what, bool *out,
                        rex_err *e) {
@@ -19,19 +20,21 @@ rex_status rex_tj_bool(const rex_jval *obj, const char *key, bool def, const cha
     *out = def;
     if (!v || v->kind == REX_J_NULL) return REX_OK;
     if (v->kind != REX_J_TRUE && v->kind != REX_J_FALSE)
-        return rex_fail(e, REX_EFORMAT, v->at, "%s: byte %lld: \"%s\" is %s, expected true or false",
-                        what, (long long)v->at, key, rex_json_kind_name(v->kind));
+        return rex_fail(e, REX_EFORMAT, v->at,
+                        "%s: byte %lld: \"%s\" is %s, expected true or false", what,
+                        (long long)v->at, key, rex_json_kind_name(v->kind));
     *out = v->kind == REX_J_TRUE;
     return REX_OK;
 }
 
-rex_status rex_tj_str(const rex_jval *obj, const char *key, const char *what, rex_str *out, rex_err *e) {
+rex_status rex_tj_str(const rex_jval *obj, const char *key, const char *what, rex_str *out,
+                      rex_err *e) {
     const rex_jval *const v = rex_json_get(obj, key);
     *out = (rex_str){NULL, 0};
     if (!v || v->kind == REX_J_NULL) return REX_OK;
     if (v->kind != REX_J_STR)
-        return rex_fail(e, REX_EFORMAT, v->at, "%s: byte %lld: \"%s\" is %s, expected a string", what,
-                        (long long)v->at, key, rex_json_kind_name(v->kind));
+        return rex_fail(e, REX_EFORMAT, v->at, "%s: byte %lld: \"%s\" is %s, expected a string",
+                        what, (long long)v->at, key, rex_json_kind_name(v->kind));
     *out = v->u.s;
     return REX_OK;
 }
@@ -43,8 +46,8 @@ static rex_status member(const rex_jval *obj, const char *key, rex_jkind kind, c
         return rex_fail(e, REX_EFORMAT, obj->at, "%s: byte %lld: \"%s\" is missing", what,
                         (long long)obj->at, key);
     if ((*out)->kind != kind)
-        return rex_fail(e, REX_EFORMAT, (*out)->at, "%s: byte %lld: \"%s\" is %s, expected %s", what,
-                        (long long)(*out)->at, key, rex_json_kind_name((*out)->kind),
+        return rex_fail(e, REX_EFORMAT, (*out)->at, "%s: byte %lld: \"%s\" is %s, expected %s",
+                        what, (long long)(*out)->at, key, rex_json_kind_name((*out)->kind),
                         rex_json_kind_name(kind));
     return REX_OK;
 }
@@ -52,7 +55,8 @@ static rex_status member(const rex_jval *obj, const char *key, rex_jkind kind, c
 /* Shortened for a sentence. */
 static int shown(rex_str s) { return (int)(s.n < 64 ? s.n : 64); }
 
-/* ---- vocabulary --------------------------------------------------------------------------------------------- */
+/* ---- vocabulary
+ * --------------------------------------------------------------------------------------------- */
 
 typedef struct {
     rex_tok *t;
@@ -64,22 +68,28 @@ typedef struct {
 } loader;
 
 static rex_status id_of(const loader *l, const rex_jval *v, rex_str piece, int64_t *id) {
-    if (v->kind != REX_J_NUM || rex_json_i64(v, "id", id, NULL) != REX_OK || *id < 0 || *id > INT32_MAX)
-        return rex_fail(l->e, REX_EFORMAT, v->at, "%s: byte %lld: the id of \"%.*s\" is not a number of "
-                        "0 .. 2147483647", l->what, (long long)v->at, shown(piece), piece.p);
+    if (v->kind != REX_J_NUM || rex_json_i64(v, "id", id, NULL) != REX_OK || *id < 0 ||
+        *id > INT32_MAX)
+        return rex_fail(l->e, REX_EFORMAT, v->at,
+                        "%s: byte %lld: the id of \"%.*s\" is not a number of "
+                        "0 .. 2147483647",
+                        l->what, (long long)v->at, shown(piece), piece.p);
     if (*id >= l->t->n)
-        return rex_fail(l->e, REX_EFORMAT, v->at, "%s: byte %lld: id %lld of \"%.*s\" leaves a hole: there "
-                        "are %lld tokens", l->what, (long long)v->at, (long long)*id, shown(piece),
-                        piece.p, (long long)l->t->n);
+        return rex_fail(l->e, REX_EFORMAT, v->at,
+                        "%s: byte %lld: id %lld of \"%.*s\" leaves a hole: there "
+                        "are %lld tokens",
+                        l->what, (long long)v->at, (long long)*id, shown(piece), piece.p,
+                        (long long)l->t->n);
     return REX_OK;
 }
 
 static rex_status piece_put(loader *l, int64_t id, rex_str s, int64_t at) {
     rex_tok *const t = l->t;
     if (t->piece[id].p)
-        return rex_fail(l->e, REX_EFORMAT, at, "%s: byte %lld: id %lld is given to \"%.*s\" and to \"%.*s\"",
-                        l->what, (long long)at, (long long)id, shown(t->piece[id]), t->piece[id].p,
-                        shown(s), s.p);
+        return rex_fail(l->e, REX_EFORMAT, at,
+                        "%s: byte %lld: id %lld is given to \"%.*s\" and to \"%.*s\"", l->what,
+                        (long long)at, (long long)id, shown(t->piece[id]), t->piece[id].p, shown(s),
+                        s.p);
     return rex_str_copy(t->arena, s, &t->piece[id], l->e);
 }
 
@@ -101,7 +111,8 @@ static void raw_put(loader *l, int64_t id) {
 static rex_status tables_take(loader *l, size_t n, size_t raw_bytes) {
     rex_tok *const t = l->t;
     if (n == 0 || n > INT32_MAX)
-        return rex_fail(l->e, REX_EFORMAT, l->vocab->at, "%s: a vocabulary of %zu tokens", l->what, n);
+        return rex_fail(l->e, REX_EFORMAT, l->vocab->at, "%s: a vocabulary of %zu tokens", l->what,
+                        n);
     t->n = t->n_sym = (int64_t)n;
     t->piece = rex_arena_zero(t->arena, n, sizeof *t->piece, l->e);
     t->raw = rex_arena_zero(t->arena, n, sizeof *t->raw, l->e);
@@ -114,8 +125,10 @@ static rex_status added_shape(const loader *l) {
     for (uint32_t i = 0; l->added && i < l->added->n; i++) {
         const rex_jval *const a = &l->added->u.c.item[i], *id, *text;
         if (a->kind != REX_J_OBJ)
-            return rex_fail(l->e, REX_EFORMAT, a->at, "%s: byte %lld: an added token is %s, expected an "
-                            "object", l->what, (long long)a->at, rex_json_kind_name(a->kind));
+            return rex_fail(l->e, REX_EFORMAT, a->at,
+                            "%s: byte %lld: an added token is %s, expected an "
+                            "object",
+                            l->what, (long long)a->at, rex_json_kind_name(a->kind));
         REX_TRY(member(a, "id", REX_J_NUM, l->what, &id, l->e));
         REX_TRY(member(a, "content", REX_J_STR, l->what, &text, l->e));
     }
@@ -154,8 +167,7 @@ static rex_status added_read(loader *l) {
         REX_TRY(id_of(l, rex_json_get(a, "id"), s, &id));
         if (!(t->kind[id] & REX_P_ADDED) && t->piece[id].p && rex_str_eq(t->piece[id], s))
             t->kind[id] |= REX_P_ADDED;
-        else
-            REX_TRY(piece_put(l, id, s, a->at));
+        else REX_TRY(piece_put(l, id, s, a->at));
         t->kind[id] |= REX_P_ADDED;
         d->id = (int32_t)id;
         d->text = t->piece[id];
@@ -171,8 +183,10 @@ static rex_status added_read(loader *l) {
     while (top > 0 && !t->piece[top - 1].p) top--;
     for (int64_t id = 0; id < top; id++)
         if (!t->piece[id].p)
-            return rex_fail(l->e, REX_EFORMAT, id, "%s: the vocabulary has a hole: no token has id %lld, "
-                            "the highest is %lld", l->what, (long long)id, (long long)top - 1);
+            return rex_fail(l->e, REX_EFORMAT, id,
+                            "%s: the vocabulary has a hole: no token has id %lld, "
+                            "the highest is %lld",
+                            l->what, (long long)id, (long long)top - 1);
     t->n = t->n_sym = top;
     return REX_OK;
 }
@@ -188,13 +202,15 @@ static rex_status added_check(const loader *l) {
         if (l->t->byte_level && !rex_byte_unmap(d->text, bytes, &n)) continue;
         const int32_t id = rex_vocab_find(l->t, bytes, n);
         if (id >= 0 && id != d->id)
-            return rex_fail(l->e, REX_EFORMAT, d->id, "%s: \"%.*s\" has id %d in the vocabulary and id %d "
-                            "among the added tokens", l->what, shown(d->text), d->text.p, id, d->id);
+            return rex_fail(l->e, REX_EFORMAT, d->id,
+                            "%s: \"%.*s\" has id %d in the vocabulary and id %d "
+                            "among the added tokens",
+                            l->what, shown(d->text), d->text.p, id, d->id);
     }
     return REX_OK;
 }
 
-/* ---- merges ------------------------------------------------------------------------------------------------- */
+/* ---- merges --------------------------------------------------------------------------------- */
 
 /* The two parts of a merge; their bytes lie one after the other in `buf`. */
 typedef struct {
@@ -203,8 +219,8 @@ typedef struct {
 } joint;
 
 static rex_status bad_merge(const loader *l, const rex_jval *m, uint32_t rank, const char *why) {
-    return rex_fail(l->e, REX_EFORMAT, m->at, "%s: byte %lld: merge %u %s", l->what, (long long)m->at, rank,
-                    why);
+    return rex_fail(l->e, REX_EFORMAT, m->at, "%s: byte %lld: merge %u %s", l->what,
+                    (long long)m->at, rank, why);
 }
 
 static rex_status merge_text(const loader *l, const rex_jval *m, uint32_t rank, rex_str part[2]) {
@@ -231,7 +247,8 @@ static rex_status merge_put(const loader *l, const rex_jval *m, uint32_t rank, j
     if (part[0].n == 0 || part[1].n == 0)
         return bad_merge(l, m, rank, "is cyclic: it merges a token with nothing into itself");
     if (part[0].n + part[1].n > j->room)
-        return bad_merge(l, m, rank, "joins into a token that is longer than any in the vocabulary");
+        return bad_merge(l, m, rank,
+                         "joins into a token that is longer than any in the vocabulary");
     size_t n[2];
     for (int i = 0; i < 2; i++) {
         uint8_t *const at = j->buf + (i ? n[0] : 0);
@@ -244,13 +261,16 @@ static rex_status merge_put(const loader *l, const rex_jval *m, uint32_t rank, j
     const int32_t b = rex_vocab_find(l->t, j->buf + n[0], n[1]);
     const int32_t c = rex_vocab_find(l->t, j->buf, n[0] + n[1]);
     if (a < 0 || b < 0)
-        return rex_fail(l->e, REX_EFORMAT, m->at, "%s: byte %lld: merge %u joins \"%.*s\", which is not in "
-                        "the vocabulary", l->what, (long long)m->at, rank, shown(part[a >= 0]),
-                        part[a >= 0].p);
+        return rex_fail(l->e, REX_EFORMAT, m->at,
+                        "%s: byte %lld: merge %u joins \"%.*s\", which is not in "
+                        "the vocabulary",
+                        l->what, (long long)m->at, rank, shown(part[a >= 0]), part[a >= 0].p);
     if (c < 0)
-        return rex_fail(l->e, REX_EFORMAT, m->at, "%s: byte %lld: merge %u of \"%.*s\" and \"%.*s\" gives a "
-                        "token that is not in the vocabulary", l->what, (long long)m->at, rank,
-                        shown(part[0]), part[0].p, shown(part[1]), part[1].p);
+        return rex_fail(l->e, REX_EFORMAT, m->at,
+                        "%s: byte %lld: merge %u of \"%.*s\" and \"%.*s\" gives a "
+                        "token that is not in the vocabulary",
+                        l->what, (long long)m->at, rank, shown(part[0]), part[0].p, shown(part[1]),
+                        part[1].p);
     rex_merges_put(l->t, a, b, rank, c);
     return REX_OK;
 }
@@ -267,12 +287,20 @@ static rex_status merges_read(loader *l, rex_arena *tmp) {
     return REX_OK;
 }
 
-/* ---- the model ---------------------------------------------------------------------------------------------- */
+/* ---- the model
+ * ---------------------------------------------------------------------------------------------- */
 
 static rex_status model_flags(loader *l, const rex_jval *model) {
-    static const char *const known[] = {"type", "dropout", "unk_token", "continuing_subword_prefix",
-                                        "end_of_word_suffix", "fuse_unk", "byte_fallback",
-                                        "ignore_merges", "vocab", "merges"};
+    static const char *const known[] = {"type",
+                                        "dropout",
+                                        "unk_token",
+                                        "continuing_subword_prefix",
+                                        "end_of_word_suffix",
+                                        "fuse_unk",
+                                        "byte_fallback",
+                                        "ignore_merges",
+                                        "vocab",
+                                        "merges"};
     for (uint32_t i = 0; i < model->n; i++) {
         size_t k = 0;
         while (k < sizeof known / sizeof known[0] && !rex_str_is(model->u.c.key[i], known[k])) k++;
@@ -283,19 +311,21 @@ static rex_status model_flags(loader *l, const rex_jval *model) {
     rex_str s;
     REX_TRY(rex_tj_str(model, "type", l->what, &s, l->e));
     if (s.p && !rex_str_is(s, "BPE"))
-        return rex_fail(l->e, REX_EUNSUP, model->at, "%s: model %.*s is not supported, only BPE is", l->what,
-                        shown(s), s.p);
+        return rex_fail(l->e, REX_EUNSUP, model->at, "%s: model %.*s is not supported, only BPE is",
+                        l->what, shown(s), s.p);
     static const char *const empty[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     for (int i = 0; i < 2; i++) {
         REX_TRY(rex_tj_str(model, empty[i], l->what, &s, l->e));
         if (s.n > 0)
-            return rex_fail(l->e, REX_EUNSUP, model->at, "%s: \"%s\" other than empty is not supported",
-                            l->what, empty[i]);
+            return rex_fail(l->e, REX_EUNSUP, model->at,
+                            "%s: \"%s\" other than empty is not supported", l->what, empty[i]);
     }
     const rex_jval *const drop = rex_json_get(model, "dropout");
     double p = 0;
-    if (drop && drop->kind != REX_J_NULL && (rex_json_f64(drop, "dropout", &p, NULL) != REX_OK || p != 0))
-        return rex_fail(l->e, REX_EUNSUP, drop->at, "%s: \"dropout\" other than 0 is not supported", l->what);
+    if (drop && drop->kind != REX_J_NULL &&
+        (rex_json_f64(drop, "dropout", &p, NULL) != REX_OK || p != 0))
+        return rex_fail(l->e, REX_EUNSUP, drop->at, "%s: \"dropout\" other than 0 is not supported",
+                        l->what);
     REX_TRY(rex_tj_str(model, "unk_token", l->what, &l->unk, l->e));
     REX_TRY(rex_tj_bool(model, "fuse_unk", false, l->what, &l->t->fuse_unk, l->e));
     REX_TRY(rex_tj_bool(model, "byte_fallback", false, l->what, &l->t->byte_fallback, l->e));
@@ -314,12 +344,14 @@ static rex_status unk_find(loader *l) {
             l->t->unk = rex_vocab_find(l->t, bytes, n);
     }
     if (l->t->unk < 0)
-        return rex_fail(l->e, REX_EFORMAT, l->vocab->at, "%s: unk_token \"%.*s\" is not in the vocabulary",
-                        l->what, shown(l->unk), l->unk.p);
+        return rex_fail(l->e, REX_EFORMAT, l->vocab->at,
+                        "%s: unk_token \"%.*s\" is not in the vocabulary", l->what, shown(l->unk),
+                        l->unk.p);
     return REX_OK;
 }
 
-rex_status rex_tokjson_parse(rex_tok *t, rex_arena *tmp, rex_str text, const char *what, rex_err *e) {
+rex_status rex_tokjson_parse(rex_tok *t, rex_arena *tmp, rex_str text, const char *what,
+                             rex_err *e) {
     rex_jval *root;
     const rex_jval *model;
     loader l = {.t = t, .what = what, .e = e};
@@ -329,7 +361,8 @@ rex_status rex_tokjson_parse(rex_tok *t, rex_arena *tmp, rex_str text, const cha
                         rex_json_kind_name(root->kind));
     REX_TRY(member(root, "model", REX_J_OBJ, what, &model, e));
     l.added = rex_json_get(root, "added_tokens");
-    if (l.added && l.added->kind != REX_J_ARR) REX_TRY(member(root, "added_tokens", REX_J_ARR, what, &l.added, e));
+    if (l.added && l.added->kind != REX_J_ARR)
+        REX_TRY(member(root, "added_tokens", REX_J_ARR, what, &l.added, e));
     REX_TRY(rex_tj_before(t, root, what, e)); /* tells whether the pieces are bytes */
     REX_TRY(model_flags(&l, model));
     REX_TRY(vocab_read(&l));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * tokparts: the components of a tokenizer.json around its model: normaliser, pre-tokeniser, decoder,
- * post-processor. Each reader turns one component into a step that norm.c, scan.c or tok.c runs, or
- * refuses it by its name: a component that is passed over would give other ids without a word.
+ * tokparts: the components of a tokenizer.json around its model: normaliser, pre-tokeniser,
+ * decoder, post-processor. Each reader turns one component into a step that norm.c, scan.c or tok.c
+ * runs, or refuses it by its name: a component that is passed over would give other ids without a
+ * word.
  */
 #include "tok.h"
 
@@ -21,8 +22,8 @@ static rex_status unsupported(const reader *r, const char *sort, const rex_jval 
 }
 
 static rex_status wrong(const reader *r, const rex_jval *v, const char *sort, const char *problem) {
-    return rex_fail(r->e, REX_EFORMAT, v->at, "%s: byte %lld: %s: %s", r->what, (long long)v->at, sort,
-                    problem);
+    return rex_fail(r->e, REX_EFORMAT, v->at, "%s: byte %lld: %s: %s", r->what, (long long)v->at,
+                    sort, problem);
 }
 
 static rex_status type_of(const reader *r, const char *sort, const rex_jval *v, rex_str *out) {
@@ -58,11 +59,13 @@ static rex_status pattern_of(const reader *r, const rex_jval *v, const char *sor
         REX_TRY(rex_tj_str(p, "String", r->what, literal, r->e));
         REX_TRY(rex_tj_str(p, "Regex", r->what, regex, r->e));
     }
-    if (!literal->p == !regex->p) return wrong(r, v, sort, "expected a pattern that is a String or a Regex");
+    if (!literal->p == !regex->p)
+        return wrong(r, v, sort, "expected a pattern that is a String or a Regex");
     return REX_OK;
 }
 
-/* ---- normaliser --------------------------------------------------------------------------------------------- */
+/* ---- normaliser
+ * --------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -121,13 +124,16 @@ static rex_status norm_read(const reader *r, const rex_jval *v, int depth) {
     return norm_fill(r, v, type, f);
 }
 
-/* ---- pre-tokeniser -------------------------------------------------------------------------------------------- */
+/* ---- pre-tokeniser
+ * -------------------------------------------------------------------------------------------- */
 
 static rex_status pre_add(const reader *r, const rex_jval *v, rex_pre **out) {
     if (r->t->n_pre == REX_STEPS) return wrong(r, v, "pre_tokenizer", "too many steps");
     if (r->t->byte_level)
-        return rex_fail(r->e, REX_EUNSUP, v->at, "%s: byte %lld: a pre_tokenizer behind ByteLevel is not "
-                        "supported", r->what, (long long)v->at);
+        return rex_fail(r->e, REX_EUNSUP, v->at,
+                        "%s: byte %lld: a pre_tokenizer behind ByteLevel is not "
+                        "supported",
+                        r->what, (long long)v->at);
     *out = &r->t->pre[r->t->n_pre++];
     **out = (rex_pre){.how = REX_ISOLATED};
     return REX_OK;
@@ -158,8 +164,8 @@ static rex_status pre_byte_level(const reader *r, const rex_jval *v) {
 }
 
 static rex_status pre_split(const reader *r, const rex_jval *v) {
-    static const char *const hows[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext",
-                                       "Contiguous"};
+    static const char *const hows[] = {"Isolated", "Removed", "MergedWithPrevious",
+                                       "MergedWithNext", "Contiguous"};
     rex_str literal, regex, how;
     rex_pre *p;
     REX_TRY(pattern_of(r, v, "pre_tokenizer Split", &literal, &regex));
@@ -243,7 +249,7 @@ static rex_status pre_read(const reader *r, const rex_jval *v, int depth) {
     return pre_plain(r, v, type);
 }
 
-/* ---- decoder ---------------------------------------------------------------------------------------------------- */
+/* ---- decoder -------------------------------------------------------------------------------- */
 
 /* A chain acts on each token alone up to Fuse, and on the whole text behind it. */
 typedef enum { DEC_BYTE_LEVEL, DEC_META, DEC_REPLACE, DEC_BYTES, DEC_FUSE, DEC_STRIP } dec_kind;
@@ -271,7 +277,8 @@ static rex_status dec_strip(decoder *d, const rex_jval *v, dec_step *s) {
         return wrong(r, v, "decoder Strip", "a negative count or no character");
     if (!d->fused) return REX_OK;
     if (s->stop > 0 || s->start > 1 || s->from.n != 1 || r->t->dec.strip)
-        return unsupported(r, "behind Fuse more than one byte at the start: decoder", v, rex_str_of("Strip"));
+        return unsupported(r, "behind Fuse more than one byte at the start: decoder", v,
+                           rex_str_of("Strip"));
     r->t->dec.strip = (uint8_t)s->start;
     r->t->dec.strip_byte = s->from.p[0];
     d->n--; /* acts on the whole, no step of each token */
@@ -344,7 +351,8 @@ static void replace_all(rex_str s, rex_str from, rex_str to, rex_buf *b) {
 }
 
 /* One token through the chain; `first`: it is the first of a text. The result is in `a`. */
-static rex_status dec_token(const decoder *d, rex_str s, bool first, rex_arena *a, rex_str *out, rex_err *e) {
+static rex_status dec_token(const decoder *d, rex_str s, bool first, rex_arena *a, rex_str *out,
+                            rex_err *e) {
     rex_buf b;
     rex_buf_init(&b, 0);
     rex_status st = REX_OK;
@@ -365,10 +373,12 @@ static rex_status dec_token(const decoder *d, rex_str s, bool first, rex_arena *
             st = rex_buf_check(&b, e);
             if (st == REX_OK) st = rex_str_copy(a, (rex_str){b.n ? b.p : "", b.n}, &s, e);
         } else if (f->kind == DEC_STRIP) {
-            for (int64_t i = 0; i < f->start && s.n >= f->from.n && !memcmp(s.p, f->from.p, f->from.n); i++)
+            for (int64_t i = 0;
+                 i < f->start && s.n >= f->from.n && !memcmp(s.p, f->from.p, f->from.n); i++)
                 s = (rex_str){s.p + f->from.n, s.n - f->from.n};
             for (int64_t i = 0; i < f->stop && s.n >= f->from.n &&
-                                !memcmp(s.p + s.n - f->from.n, f->from.p, f->from.n); i++)
+                                !memcmp(s.p + s.n - f->from.n, f->from.p, f->from.n);
+                 i++)
                 s.n -= f->from.n;
         }
     }
@@ -400,10 +410,10 @@ static rex_status dec_tables(const decoder *d, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- post-processor ----------------------------------------------------------------------------------------------- */
+/* ---- post-processor ------------------------------------------------------------------------- */
 
-static rex_status template_ids(const reader *r, const rex_jval *post, const rex_jval *item, int32_t **v,
-                               size_t *n) {
+static rex_status template_ids(const reader *r, const rex_jval *post, const rex_jval *item,
+                               int32_t **v, size_t *n) {
     rex_str name = {NULL, 0};
     REX_TRY(rex_tj_str(item, "id", r->what, &name, r->e));
     const rex_jval *ids = rex_json_get(post, "special_tokens");
@@ -418,7 +428,8 @@ static rex_status template_ids(const reader *r, const rex_jval *post, const rex_
                 int64_t id;
                 REX_TRY(rex_json_i64(&list->u.c.item[k], "an id of the template", &id, r->e));
                 if (id < 0 || id >= r->t->n)
-                    return wrong(r, &list->u.c.item[k], "post_processor", "an id beyond the vocabulary");
+                    return wrong(r, &list->u.c.item[k], "post_processor",
+                                 "an id beyond the vocabulary");
                 out[(*n)++] = (int32_t)id;
             }
             *v = out;
@@ -436,17 +447,21 @@ static rex_status template_read(const reader *r, const rex_jval *post) {
         const rex_jval *const item = &single->u.c.item[i];
         const rex_jval *const token = rex_json_get(item, "SpecialToken");
         if (rex_json_get(item, "Sequence")) {
-            if (behind) return unsupported(r, "post_processor with a text twice,", item, rex_str_of("TemplateProcessing"));
+            if (behind)
+                return unsupported(r, "post_processor with a text twice,", item,
+                                   rex_str_of("TemplateProcessing"));
             behind = true;
         } else if (!token) {
-            return wrong(r, item, "post_processor TemplateProcessing", "neither a token nor the text");
+            return wrong(r, item, "post_processor TemplateProcessing",
+                         "neither a token nor the text");
         } else if (behind) {
             REX_TRY(template_ids(r, post, token, &r->t->tail, &r->t->n_tail));
         } else {
             REX_TRY(template_ids(r, post, token, &r->t->head, &r->t->n_head));
         }
     }
-    return behind ? REX_OK : wrong(r, post, "post_processor TemplateProcessing", "the text is missing");
+    return behind ? REX_OK
+                  : wrong(r, post, "post_processor TemplateProcessing", "the text is missing");
 }
 
 static rex_status post_read(const reader *r, const rex_jval *v, int depth) {
@@ -463,7 +478,7 @@ static rex_status post_read(const reader *r, const rex_jval *v, int depth) {
     return REX_OK;
 }
 
-/* ---- together ------------------------------------------------------------------------------------------------------- */
+/* ---- together ------------------------------------------------------------------------------- */
 
 rex_status rex_tj_before(rex_tok *t, const rex_jval *root, const char *what, rex_err *e) {
     const reader r = {t, what, e};
@@ -485,7 +500,8 @@ rex_status rex_tj_after(rex_tok *t, const rex_jval *root, const char *what, rex_
 rex_status rex_tj_pieces(rex_tok *t, rex_err *e) {
     const reader r = {t, "", e};
     decoder d = {.r = &r, .n = 2};
-    d.step[0] = (dec_step){.kind = DEC_REPLACE, .from = rex_str_of("\xE2\x96\x81"), .to = rex_str_of(" ")};
+    d.step[0] =
+        (dec_step){.kind = DEC_REPLACE, .from = rex_str_of("\xE2\x96\x81"), .to = rex_str_of(" ")};
     d.step[1] = (dec_step){.kind = DEC_BYTES};
     return dec_tables(&d, e);
 }

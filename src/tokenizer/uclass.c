@@ -12,7 +12,8 @@
 
 #include <string.h>
 
-/* ---- UTF-8 ---------------------------------------------------------------------------------------- */
+/* ---- UTF-8
+ * ---------------------------------------------------------------------------------------- */
 
 static bool follows(uint8_t b) { return (b & 0xC0) == 0x80; }
 
@@ -64,7 +65,8 @@ int rex_utf8_put(uint32_t cp, uint8_t out[4]) {
     return 4;
 }
 
-/* ---- classes -------------------------------------------------------------------------------------- */
+/* ---- classes
+ * -------------------------------------------------------------------------------------- */
 
 /* The page's masks from the ranges; `from` is the first range that may reach into it. */
 static void fill(uint8_t mask[128], uint32_t page, size_t *from) {
@@ -105,7 +107,8 @@ rex_status rex_uclass_make(rex_arena *a, rex_uclass *u, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- bytes as characters ---------------------------------------------------------------------------- */
+/* ---- bytes as characters
+ * ---------------------------------------------------------------------------- */
 
 /* Printable bytes of Latin-1 stand for themselves; the other 68 come from U+0100 on, in order. */
 static bool printable(uint32_t b) {

@@ -51,7 +51,8 @@ static uint64_t table_size(size_t n) {
     return m;
 }
 
-/* ---- bytes to ids ----------------------------------------------------------------------------------- */
+/* ---- bytes to ids
+ * ----------------------------------------------------------------------------------- */
 
 int32_t rex_vocab_find(const rex_tok *t, const uint8_t *p, size_t n) {
     const uint64_t h = hash_bytes(p, n);
@@ -103,7 +104,8 @@ rex_status rex_vocab_index(rex_tok *t, const char *what, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- pairs to merges --------------------------------------------------------------------------------- */
+/* ---- pairs to merges
+ * --------------------------------------------------------------------------------- */
 
 rex_status rex_merges_room(rex_tok *t, size_t n, rex_err *e) {
     const uint64_t m = table_size(n);
@@ -138,7 +140,8 @@ const rex_merge *rex_merges_find(const rex_tok *t, int32_t left, int32_t right) 
     }
 }
 
-/* ---- merging few symbols ------------------------------------------------------------------------------ */
+/* ---- merging few symbols
+ * ------------------------------------------------------------------------------ */
 
 /* The lowest rank first, among equals the leftmost, by looking at all pairs: for the length of a
  * word this is faster than a heap. sym has n symbols; returns how many are left. */
@@ -146,11 +149,11 @@ size_t rex_bpe_small(const rex_tok *t, int32_t *sym, size_t n) {
     uint32_t rank[REX_BPE_SMALL];
     int32_t into[REX_BPE_SMALL];
     rex_dassert(n <= REX_BPE_SMALL);
-#define PAIR(i)                                                                              \
-    do {                                                                                     \
-        const rex_merge *const m_ = rex_merges_find(t, sym[i], sym[(i) + 1]);                \
-        rank[i] = m_ ? m_->rank : UINT32_MAX;                                                \
-        into[i] = m_ ? m_->id : -1;                                                          \
+#define PAIR(i)                                                               \
+    do {                                                                      \
+        const rex_merge *const m_ = rex_merges_find(t, sym[i], sym[(i) + 1]); \
+        rank[i] = m_ ? m_->rank : UINT32_MAX;                                 \
+        into[i] = m_ ? m_->id : -1;                                           \
     } while (0)
     for (size_t i = 0; i + 1 < n; i++) PAIR(i);
     while (n > 1) {

@@ -213,12 +213,17 @@ static bool words_outside(rex_str s) {
 
 /* A word of a sentence stands alone somewhere: letters would be read as a product. */
 static bool has_prose(rex_str s) {
+    static const char *const links[] = { "of", "if", "to", "for", "but", "not", "with", "when", "where", "both", "the",
+                                         "an", "course", "total", "as", "from", "by", "all", "each", "after", "only" };
     for (size_t k = 0; k < s.n; k++) {
         if (!is_alpha(s.p[k])) continue;
         size_t e = k;
         while (e < s.n && is_alpha(s.p[e])) e++;
         const bool alone = (k == 0 || is_space(s.p[k - 1])) && (e == s.n || is_space(s.p[e]) || strchr(",.;:!?", s.p[e]));
-        if (alone && e - k >= 2 && rex_mx_is_prose((rex_str){ s.p + k, e - k })) return true;
+        const rex_str w = { s.p + k, e - k };
+        for (size_t j = 0; alone && j < sizeof links / sizeof *links; j++)
+            if (rex_str_is(w, links[j])) return true;
+        if (alone && w.n >= 2 && rex_mx_is_prose(w)) return true;
         k = e;
     }
     return false;
@@ -275,6 +280,25 @@ static bool maths_piece(rex_str t, bool last, rex_str *out, size_t *end) {
     return found;
 }
 
+/* A number of a sentence, not a part of an expression that could not be read: no operator, brace
+ * or lone letter touches it. Without this, any broken formula would answer with its last digit. */
+static bool stands_alone(rex_str t, size_t from, size_t to) {
+    size_t b = from, e = to;
+    while (b && is_space(t.p[b - 1])) b--;
+    while (e < t.n && is_space(t.p[e])) e++;
+    if (b && strchr("^_+*/{\\<>|&([", t.p[b - 1])) return false;
+    if (b > 1 && t.p[b - 1] == '-' && (is_digit(t.p[b - 2]) || is_space(t.p[b - 2]) || strchr(")}]", t.p[b - 2]))) return false;
+    if (b && (unsigned char)t.p[b - 1] >= 0x80) return false;
+    if (e == t.n) return true;
+    if (strchr("^_+*/}{<>|&!=)]", t.p[e]) && !(t.p[e] == '*' && e + 1 < t.n && t.p[e + 1] == '*')) return false;
+    if (t.p[e] == '\\' && !(e + 1 < t.n && strchr(")]", t.p[e + 1]))) return false;
+    if (t.p[e] == '-' && e + 1 < t.n && (is_digit(t.p[e + 1]) || is_space(t.p[e + 1]))) return false;
+    if ((unsigned char)t.p[e] >= 0x80) return false;
+    size_t w = to;
+    while (w < t.n && is_alpha(t.p[w])) w++;
+    return w != to + 1; /* 5x */
+}
+
 /* A number with its sign, separators, fraction bar and per cent sign, first or last in the text. */
 static bool number_piece(rex_str t, bool last, rex_str *out) {
     bool found = false;
@@ -291,8 +315,10 @@ static bool number_piece(rex_str t, bool last, rex_str *out) {
         if (from && t.p[from - 1] == '-' && (from < 2 || !(is_digit(t.p[from - 2]) || is_alpha(t.p[from - 2])))) from--;
         if (!(from && (is_alpha(t.p[from - 1]) || t.p[from - 1] == '_'))) {
             *out = (rex_str){ t.p + from, e - from };
-            found = true;
-            if (!last) return true;
+            found = stands_alone(t, from, e);
+            if (!last) return found;
+        } else {
+            found = false;
         }
         k = e;
     }

@@ -527,7 +527,8 @@ rex_fe *rex_fe_abs(rex_mctx *c, const rex_fe *u) {
     fmpq *k = rex_mx_q(c);
     rex_fe *rest = rex_fe_new(c);
     if (!k || !rest || !take_content(c, u, k, rest)) return NULL;
-    if (fmpz_sgn(rest->n.coeffs) < 0) fmpz_mpoly_neg(&rest->n, &rest->n, c->mp);
+    fmpz_mpoly_struct *const num = &rest->n;
+    if (fmpz_sgn(num->coeffs) < 0) fmpz_mpoly_neg(num, num, c->mp);
     const rex_gen like = { .kind = G_ABS, .order = 1, .arg = rest };
     return rex_fe_mul(c, rex_fe_q(c, k), rex_fe_gen(c, rex_gen_find(c, &like), 1));
 }

@@ -121,7 +121,7 @@ static rex_ctx_opts complete(const rex_model *m, const rex_ctx_opts *o) {
     return r;
 }
 
-static int32_t cache_blocks(const rex_ctx_opts *o) { return (int32_t)((o->cache + REX_KV - 1) / REX_KV); }
+static int64_t cache_blocks(const rex_ctx_opts *o) { return o->cache / REX_KV + (o->cache % REX_KV != 0); }
 
 size_t rex_ctx_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o, size_t *cache_bytes) {
     rex_ctx c = {.m = m, .pool = (rex_pool *)(uintptr_t)pool, .o = complete(m, o)};
@@ -174,9 +174,10 @@ rex_status rex_ctx_open(const rex_model *m, rex_pool *pool, const rex_ctx_opts *
     c->o = complete(m, o);
     c->bytes = rex_ctx_plan(m, pool, o, &kv);
     const size_t have = available();
-    rex_status st = c->bytes > have ? too_much(c, c->bytes, kv, have, e) : REX_OK;
+    const bool fits = c->bytes <= have && cache_blocks(&c->o) <= INT32_MAX;
+    rex_status st = !fits ? too_much(c, c->bytes, kv, have, e) : REX_OK;
     if (st == REX_OK) {
-        st = rex_cache_open(&m->s, c->o.seqs, rex_ctx_blocks((int32_t)c->o.per_seq, 0), cache_blocks(&c->o),
+        st = rex_cache_open(&m->s, c->o.seqs, rex_ctx_blocks((int32_t)c->o.per_seq, 0), (int32_t)cache_blocks(&c->o),
                             c->o.kv_bf16, &c->cache, e);
         const size_t n = lay_out(c, NULL);
         if (st == REX_OK && !(c->slab = rex_mem_take(n, 1, e))) st = REX_ENOMEM;

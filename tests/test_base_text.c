@@ -249,8 +249,8 @@ START_TEST(t_json_tree_is_what_was_written) {
     rex_arena *a;
     rex_err e;
     rex_jval *v = NULL;
-    const char *const text =
-        "{\"n\": 12, \"x\": -2.5, \"s\": \"a\\n\\u00e9\\u0000z\", \"l\": [1, \"two\", null], \"t\": true}";
+    const char *const text = "{\"n\": 12, \"x\": -2.5, \"s\": \"a\\n\\u00e9\\u0000z\", \"l\": [1, "
+                             "\"two\", null], \"t\": true}";
     CHECK_OK(rex_arena_open(0, &a, &e), e);
     CHECK_OK(rex_json_parse(a, rex_str_of(text), "doc", &v, &e), e);
     ck_assert(v != NULL);
@@ -323,8 +323,9 @@ static const rex_str want[] = {{"reward", 6}, {"prompt_id", 9}, {"text", 4}};
 START_TEST(t_scan_finds_spans) {
     rex_err e;
     rex_str raw[3];
-    const char *const line = " { \"logp\" : [-0.1, [1, {\"x\":\"]}\\\"\"}]] , \"text\":\"a \\\"b\\\" \\\\\","
-                             "\"reward\": 1.0 ,\"\\u0070rompt_id\":\"p/1\" } ";
+    const char *const line =
+        " { \"logp\" : [-0.1, [1, {\"x\":\"]}\\\"\"}]] , \"text\":\"a \\\"b\\\" \\\\\","
+        "\"reward\": 1.0 ,\"\\u0070rompt_id\":\"p/1\" } ";
     CHECK_OK(rex_jscan(rex_str_of(line), want, 3, raw, &e), e);
     CHECK_TEXT(raw[0], "1.0");
     CHECK_TEXT(raw[1], "\"p/1\"");

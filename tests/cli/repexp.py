@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the contract tests of the command line share: running the program, reading its JSON, temporary
-files, and a main that ends with the count line that scripts/test.sh reads.
+"""What the contract tests of the command line share: running the program, reading its JSON,
+temporary files, and a main that ends with the count line that scripts/test.sh reads.
 
 The program is $REPEXP, build/repexp by default; tests run from the root of the project."""
 

@@ -100,7 +100,7 @@ $(BENCH): $(OUT)/bench/%: $(OUT)/bench/%.o $(OUT)/librepexp.a
 
 run:
 	@sh scripts/install-deps.sh run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@sh scripts/run-sample.sh $(OUT)/repexp
 test:
 	@sh scripts/install-deps.sh test

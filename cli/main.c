@@ -162,8 +162,12 @@ static void wrap(rex_buf *b, const char *text) {
 static rex_status help_one(const rex_cmd *c, rex_err *e) {
     rex_buf b;
     rex_buf_init(&b, 0);
-    rex_buf_addf(&b, "usage: repexp %s %s\n\n", c->name, c->usage);
-    wrap(&b, c->text);
+    rex_buf line;
+    rex_buf_init(&line, 0);
+    rex_buf_addf(&line, "usage: repexp %s %s\n\n%s", c->name, c->usage, c->text);
+    if (line.p) wrap(&b, line.p);
+    if (line.bad != REX_OK) b.bad = line.bad;
+    rex_buf_free(&line);
     rex_buf_addf(&b, "\n\noptions\n");
     rex_opt_help(c->opt, c->n_opt, &b);
     return say(&b, e);

@@ -63,13 +63,13 @@ static rex_judged judge_problem(const bench *b, const char *problem, const char 
     return judge(b, (rex_claim){ .problem = rex_str_of(problem), .response = rex_str_of(text) });
 }
 
-#define EXPECT(j, want, what)                                                                \
-    do {                                                                                     \
-        const rex_judged j_ = (j);                                                           \
-        if (j_.verdict != (want))                                                            \
-            rex_test_fail(__FILE__, __LINE__, "%s: %s (%.*s), want %s", (what),              \
-                          rex_verdict_name(j_.verdict), (int)j_.reason.n, j_.reason.p,       \
-                          rex_verdict_name(want));                                           \
+#define EXPECT(j, want, what)                                                                      \
+    do {                                                                                           \
+        const rex_judged j_ = (j);                                                                 \
+        if (j_.verdict != (want))                                                                  \
+            rex_test_fail(__FILE__, __LINE__, "%s: %s (%.*s), want %s", (what),                    \
+                          rex_verdict_name(j_.verdict), (int)j_.reason.n, j_.reason.p,             \
+                          rex_verdict_name(want));                                                 \
     } while (0)
 
 typedef struct {
@@ -81,8 +81,9 @@ static void check_scores(const bench *b, const vector *v, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const rex_judged j = judge_gold(b, v[i].gold, v[i].text);
         if (j.reward != (double)v[i].score)
-            rex_test_fail(__FILE__, __LINE__, "gold '%s', text '%s': %s (%.*s), want score %d", v[i].gold, v[i].text,
-                          rex_verdict_name(j.verdict), (int)j.reason.n, j.reason.p, v[i].score);
+            rex_test_fail(__FILE__, __LINE__, "gold '%s', text '%s': %s (%.*s), want score %d",
+                          v[i].gold, v[i].text, rex_verdict_name(j.verdict), (int)j.reason.n,
+                          j.reason.p, v[i].score);
     }
 }
 
@@ -92,11 +93,14 @@ static void check_scores(const bench *b, const vector *v, size_t n) {
 
 START_TEST(t_paper_gsm8k_vectors) {
     static const vector v[] = {
-        { "1234", "#### 1,234", 1 },  { "72", "#### 72", 1 },         { "72", "#### 72.", 0 },
-        { "72", "#### 72.0", 0 },     { "72", "#### $72", 0 },        { "72", "####72", 0 },
-        { "-5", "#### -5", 1 },       { "4", "#### 3 ... #### 4", 1 }, { "3", "#### 3 ... #### 4", 0 },
-        { "72", "answer 72", 0 },     { "1,234", "#### 1234", 1 },    { "steps\n#### 1,234", "#### 1234", 1 },
-        { "72", "##### 72", 1 },      { "72", "#### 72 #### ", 1 },   { "72", "#### - 72", 0 },
+        { "1234", "#### 1,234", 1 },     { "72", "#### 72", 1 },
+        { "72", "#### 72.", 0 },         { "72", "#### 72.0", 0 },
+        { "72", "#### $72", 0 },         { "72", "####72", 0 },
+        { "-5", "#### -5", 1 },          { "4", "#### 3 ... #### 4", 1 },
+        { "3", "#### 3 ... #### 4", 0 }, { "72", "answer 72", 0 },
+        { "1,234", "#### 1234", 1 },     { "steps\n#### 1,234", "#### 1234", 1 },
+        { "72", "##### 72", 1 },         { "72", "#### 72 #### ", 1 },
+        { "72", "#### - 72", 0 },
     };
     bench b = open_task("gsm8k", 1);
     check_scores(&b, v, COUNT(v));
@@ -115,35 +119,61 @@ START_TEST(t_paper_gsm8k_vectors) {
     rex_buf_free(&wide);
     EXPECT(judge_gold(&b, "", "#### 72"), REX_VERDICT_ambiguous, "no gold");
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_paper_math_vectors) {
     static const vector v[] = {
-        { "\\frac{1}{2}", "\\boxed{\\frac12}", 1 }, { "\\frac{1}{2}", "\\boxed{0.5}", 1 },
-        { "\\frac{1}{2}", "\\boxed{1/2}", 1 },      { "\\frac{1}{2}", "\\boxed{.5}", 1 },
-        { "5", "\\boxed{x=5}", 1 },                 { "5", "\\boxed{5\\text{ cm}}", 1 },
-        { "5", "\\boxed{ 5 }", 1 },                 { "5", "\\boxed 5$", 1 },
-        { "5", "5", 0 },                            { "10", "\\boxed{10\\%}", 1 },
-        { "90", "\\boxed{90^\\circ}", 1 },          { "4", "\\boxed{3} then \\boxed{4}", 1 },
-        { "\\frac{3}{4}", "\\boxed{\\dfrac{3}{4}}", 1 }, { "\\sqrt{3}", "\\boxed{\\sqrt3}", 1 },
-        { "(1,2)", "\\boxed{(1, 2)}", 1 },          { "2.5", "\\boxed{2.50}", 0 },
-        { "1000", "\\boxed{1,000}", 0 },            { "7", "\\fbox{7}", 0 },
+        { "\\frac{1}{2}", "\\boxed{\\frac12}", 1 },
+        { "\\frac{1}{2}", "\\boxed{0.5}", 1 },
+        { "\\frac{1}{2}", "\\boxed{1/2}", 1 },
+        { "\\frac{1}{2}", "\\boxed{.5}", 1 },
+        { "5", "\\boxed{x=5}", 1 },
+        { "5", "\\boxed{5\\text{ cm}}", 1 },
+        { "5", "\\boxed{ 5 }", 1 },
+        { "5", "\\boxed 5$", 1 },
+        { "5", "5", 0 },
+        { "10", "\\boxed{10\\%}", 1 },
+        { "90", "\\boxed{90^\\circ}", 1 },
+        { "4", "\\boxed{3} then \\boxed{4}", 1 },
+        { "\\frac{3}{4}", "\\boxed{\\dfrac{3}{4}}", 1 },
+        { "\\sqrt{3}", "\\boxed{\\sqrt3}", 1 },
+        { "(1,2)", "\\boxed{(1, 2)}", 1 },
+        { "2.5", "\\boxed{2.50}", 0 },
+        { "1000", "\\boxed{1,000}", 0 },
+        { "7", "\\fbox{7}", 0 },
         /* each step of the chain, and its slips */
-        { "90", "\\boxed{90^{\\circ}}", 1 },        { "5", "\\boxed{\\$5}", 1 },
-        { "12", "\\boxed{1\n2}", 1 },               { "(1,2)", "\\boxed{\\left(1,2\\right)}", 1 },
-        { "1000", "\\boxed{1\\!000}", 1 },          { "-\\frac{3}{4}", "\\boxed{-3/4}", 0 },
-        { "\\frac{-3}{4}", "\\boxed{-3/4}", 1 },    { "\\frac{1}{2}", "\\boxed{\\frac1{2}}", 1 },
-        { "\\frac{1}{23}", "\\boxed{\\frac123}", 0 }, { "\\frac{1}{2}3", "\\boxed{\\frac123}", 1 },
-        { "5", "\\boxed{xyz=5}", 0 },               { "5", "\\boxed{xy=5}", 1 },
-        { "a=b=5", "\\boxed{a=b=5}", 1 },           { "0.75", "\\boxed{.75}", 1 },
-        { "a 0.5", "\\boxed{a .5}", 1 },            { "\\sqrt{x}y", "\\boxed{\\sqrt xy}", 0 },
-        { "1/2/3", "\\boxed{1/2/3}", 1 },           { "01/2", "\\boxed{\\frac{01}{2}}", 0 },
-        { "3", "\\boxed{3", 0 },                    { "4", "\\boxed{4} and \\boxed{", 0 },
-        { "{4}", "\\boxed{{4}}", 1 },               { "4", "\\boxed 4$ or \\boxed{5}", 1 },
-        { "\\sqrt", "\\boxed{\\sqrt}", 1 },         { "x\\sqrt", "\\boxed{x \\sqrt}", 0 },
+        { "90", "\\boxed{90^{\\circ}}", 1 },
+        { "5", "\\boxed{\\$5}", 1 },
+        { "12", "\\boxed{1\n2}", 1 },
+        { "(1,2)", "\\boxed{\\left(1,2\\right)}", 1 },
+        { "1000", "\\boxed{1\\!000}", 1 },
+        { "-\\frac{3}{4}", "\\boxed{-3/4}", 0 },
+        { "\\frac{-3}{4}", "\\boxed{-3/4}", 1 },
+        { "\\frac{1}{2}", "\\boxed{\\frac1{2}}", 1 },
+        { "\\frac{1}{23}", "\\boxed{\\frac123}", 0 },
+        { "\\frac{1}{2}3", "\\boxed{\\frac123}", 1 },
+        { "5", "\\boxed{xyz=5}", 0 },
+        { "5", "\\boxed{xy=5}", 1 },
+        { "a=b=5", "\\boxed{a=b=5}", 1 },
+        { "0.75", "\\boxed{.75}", 1 },
+        { "a 0.5", "\\boxed{a .5}", 1 },
+        { "\\sqrt{x}y", "\\boxed{\\sqrt xy}", 0 },
+        { "1/2/3", "\\boxed{1/2/3}", 1 },
+        { "01/2", "\\boxed{\\frac{01}{2}}", 0 },
+        { "3", "\\boxed{3", 0 },
+        { "4", "\\boxed{4} and \\boxed{", 0 },
+        { "{4}", "\\boxed{{4}}", 1 },
+        { "4", "\\boxed 4$ or \\boxed{5}", 1 },
+        { "\\sqrt", "\\boxed{\\sqrt}", 1 },
+        { "x\\sqrt", "\\boxed{x \\sqrt}", 0 },
         { "1\\text{ a}\\text{ b}", "\\boxed{1\\text{ a}\\text{ b}}", 1 },
-        { "1", "\\boxed{1\\text{ a}\\text{ b}}", 0 }, { "8", "\\boxedx{8}", 0 },
-        { "\\frac{\xc3\xa4}{2}", "\\boxed{\\frac\xc3\xa4""2}", 1 },
+        { "1", "\\boxed{1\\text{ a}\\text{ b}}", 0 },
+        { "8", "\\boxedx{8}", 0 },
+        { "\\frac{\xc3\xa4}{2}",
+          "\\boxed{\\frac\xc3\xa4"
+          "2}",
+          1 },
     };
     bench b = open_task("math", 1);
     check_scores(&b, v, COUNT(v));
@@ -151,13 +181,21 @@ START_TEST(t_paper_math_vectors) {
     EXPECT(judge_gold(&b, "7", "\\fbox{7}"), REX_VERDICT_unparsed, "fbox");
     EXPECT(judge_gold(&b, "7", "\\boxed{8}"), REX_VERDICT_wrong, "wrong");
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_paper_aime_vectors) {
     static const vector v[] = {
-        { "204", "\\boxed{204}", 1 }, { "33", "\\boxed{033}", 1 }, { "033", "\\boxed{33}", 1 },
-        { "33", "\\boxed{ +33 }", 1 }, { "0", "\\boxed{000}", 1 }, { "33", "\\boxed{33.0}", 0 },
-        { "33", "33", 0 }, { "33", "\\boxed{-33}", 0 }, { "0", "\\boxed{-0}", 1 }, { "-5", "\\boxed{-05}", 1 },
+        { "204", "\\boxed{204}", 1 },
+        { "33", "\\boxed{033}", 1 },
+        { "033", "\\boxed{33}", 1 },
+        { "33", "\\boxed{ +33 }", 1 },
+        { "0", "\\boxed{000}", 1 },
+        { "33", "\\boxed{33.0}", 0 },
+        { "33", "33", 0 },
+        { "33", "\\boxed{-33}", 0 },
+        { "0", "\\boxed{-0}", 1 },
+        { "-5", "\\boxed{-05}", 1 },
     };
     bench b = open_task("aime", 1);
     check_scores(&b, v, COUNT(v));
@@ -166,38 +204,60 @@ START_TEST(t_paper_aime_vectors) {
     EXPECT(judge(&b, c), REX_VERDICT_correct, "numeric gold");
     EXPECT(judge_gold(&b, "many", "\\boxed{1}"), REX_VERDICT_ambiguous, "gold no integer");
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 /* ---- maze ---- */
 
-static const char d9_maze[] =
-    "{\"grid\": [\"*********\", \"*.......*\", \"*.*****.*\", \"*E......*\", \"*.*.*.*.*\", \"*.*.*...*\","
-    "\"*.*.*.*.*\", \"*S......*\", \"*********\"]}";
+static const char d9_maze[] = "{\"grid\": [\"*********\", \"*.......*\", \"*.*****.*\", "
+                              "\"*E......*\", \"*.*.*.*.*\", \"*.*.*...*\","
+                              "\"*.*.*.*.*\", \"*S......*\", \"*********\"]}";
 
 START_TEST(t_maze_vectors) {
     static const struct {
         const char *text;
         int score;
     } v[] = {
-        { "UUUU", 1 }, { "uuuu", 1 }, { "<answer> U U U U </answer>", 1 }, { "<answer>UUU</answer>", 0 },
-        { "<answer>UUUUU</answer>", 0 }, { "<answer>UUUUDU</answer>", 1 }, { "<answer>RRLLUUUU</answer>", 1 },
-        { "<answer>L</answer>", 0 }, { "<answer></answer>", 0 },
-        { "<answer>RR</answer> no wait <answer>UUUU</answer>", 1 }, { "<answer>UUUU</answer> then <answer>RR", 0 },
-        { "\\boxed{UUUU}", 1 }, { "\\boxed{UUUU", 1 }, { "RRRRRRUUUULLLLLL", 1 }, { "go UP, UP, UP, UP", 1 },
-        { "the solution: UUUU", 0 }, { "\\boxed{}", 0 }, { "boxed UUUU$ RR", 1 }, { "boxed", 0 }, { "", 0 },
+        { "UUUU", 1 },
+        { "uuuu", 1 },
+        { "<answer> U U U U </answer>", 1 },
+        { "<answer>UUU</answer>", 0 },
+        { "<answer>UUUUU</answer>", 0 },
+        { "<answer>UUUUDU</answer>", 1 },
+        { "<answer>RRLLUUUU</answer>", 1 },
+        { "<answer>L</answer>", 0 },
+        { "<answer></answer>", 0 },
+        { "<answer>RR</answer> no wait <answer>UUUU</answer>", 1 },
+        { "<answer>UUUU</answer> then <answer>RR", 0 },
+        { "\\boxed{UUUU}", 1 },
+        { "\\boxed{UUUU", 1 },
+        { "RRRRRRUUUULLLLLL", 1 },
+        { "go UP, UP, UP, UP", 1 },
+        { "the solution: UUUU", 0 },
+        { "\\boxed{}", 0 },
+        { "boxed UUUU$ RR", 1 },
+        { "boxed", 0 },
+        { "", 0 },
     };
     bench b = open_task("maze", 0);
     for (size_t i = 0; i < COUNT(v); i++) {
         const rex_judged j = judge_problem(&b, d9_maze, v[i].text);
         if (j.reward != (double)v[i].score)
-            rex_test_fail(__FILE__, __LINE__, "'%s': %s (%.*s), want score %d", v[i].text, rex_verdict_name(j.verdict),
-                          (int)j.reason.n, j.reason.p, v[i].score);
+            rex_test_fail(__FILE__, __LINE__, "'%s': %s (%.*s), want score %d", v[i].text,
+                          rex_verdict_name(j.verdict), (int)j.reason.n, j.reason.p, v[i].score);
     }
     CHECK_TEXT(judge_problem(&b, d9_maze, "up UUU").extracted, "UUUU");
     EXPECT(judge_problem(&b, d9_maze, "123"), REX_VERDICT_unparsed, "no move");
     static const char *const bad[] = {
-        "{}", "{\"grid\": 1}", "{\"grid\": []}", "{\"grid\": [\"S\", \"E*\"]}", "{\"grid\": [\"S*\"]}",
-        "{\"grid\": [\"SE\", \"SE\"]}", "{\"grid\": [\"S#E\"]}", "{\"grid\": [1]}", "{\"grid\": [",
+        "{}",
+        "{\"grid\": 1}",
+        "{\"grid\": []}",
+        "{\"grid\": [\"S\", \"E*\"]}",
+        "{\"grid\": [\"S*\"]}",
+        "{\"grid\": [\"SE\", \"SE\"]}",
+        "{\"grid\": [\"S#E\"]}",
+        "{\"grid\": [1]}",
+        "{\"grid\": [",
     };
     for (size_t i = 0; i < COUNT(bad); i++) {
         const rex_judged j = judge_problem(&b, bad[i], "U");
@@ -207,7 +267,8 @@ START_TEST(t_maze_vectors) {
     EXPECT(judge_problem(&b, "{\"grid\": [\"SE\"]}", "L"), REX_VERDICT_wrong, "leaves the maze");
     EXPECT(judge_problem(&b, "{\"grid\": [\"SE\"]}", "R"), REX_VERDICT_correct, "one step");
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 /* ---- expressions ---- */
 
@@ -231,14 +292,14 @@ START_TEST(t_game24_takes_and_refuses) {
         { "(4+8)*(6-4) = 24.0", REX_VERDICT_wrong },
         { "(4+8)*(6-4) = 24.0000001", REX_VERDICT_wrong },
         { "(4+8)*(6-4) = 4*6", REX_VERDICT_wrong },
-        { "(4+4)*6/(8-6)", REX_VERDICT_wrong },  /* the 6 twice */
-        { "4+8+6+6", REX_VERDICT_wrong },        /* the 6 twice, a 4 missing */
-        { "(8-4)*6", REX_VERDICT_wrong },        /* a 4 missing */
-        { "4*(8-6)+4*4", REX_VERDICT_wrong },    /* a third 4 */
+        { "(4+4)*6/(8-6)", REX_VERDICT_wrong }, /* the 6 twice */
+        { "4+8+6+6", REX_VERDICT_wrong },       /* the 6 twice, a 4 missing */
+        { "(8-4)*6", REX_VERDICT_wrong },       /* a 4 missing */
+        { "4*(8-6)+4*4", REX_VERDICT_wrong },   /* a third 4 */
         { "(4+8)*(6-4)*1", REX_VERDICT_wrong },
-        { "68-44", REX_VERDICT_wrong },          /* digits joined */
+        { "68-44", REX_VERDICT_wrong }, /* digits joined */
         { "4*6*8/(4-4)", REX_VERDICT_wrong },
-        { "6/(4-4)+8", REX_VERDICT_wrong },      /* division by zero */
+        { "6/(4-4)+8", REX_VERDICT_wrong }, /* division by zero */
         { "24.0000001", REX_VERDICT_unparsed },
         { "24", REX_VERDICT_wrong },
         { "4.0+8+6+6", REX_VERDICT_unparsed },
@@ -256,20 +317,30 @@ START_TEST(t_game24_takes_and_refuses) {
     };
     bench b = open_task("game24", 0);
     for (size_t i = 0; i < COUNT(v); i++)
-        EXPECT(judge_problem(&b, "{\"numbers\": [4, 4, 6, 8], \"target\": 24}", v[i].text), v[i].want, v[i].text);
-    CHECK_TEXT(judge_problem(&b, "{\"numbers\": [4, 4, 6, 8], \"target\": 24}", "x: (4+8)*(6-4) = 24").extracted, "(4+8)*(6-4)");
+        EXPECT(judge_problem(&b, "{\"numbers\": [4, 4, 6, 8], \"target\": 24}", v[i].text),
+               v[i].want, v[i].text);
+    CHECK_TEXT(
+        judge_problem(&b, "{\"numbers\": [4, 4, 6, 8], \"target\": 24}", "x: (4+8)*(6-4) = 24")
+            .extracted,
+        "(4+8)*(6-4)");
     /* exact, not rounded: 8/(3-8/3) is 24, and 5-digit neighbours are not */
-    EXPECT(judge_problem(&b, "{\"numbers\": [3, 3, 8, 8], \"target\": 24}", "8/(3-8/3)"), REX_VERDICT_correct, "8/(3-8/3)");
-    EXPECT(judge_problem(&b, "{\"numbers\": [24, 100000000, 1, 100000000], \"target\": 24}", "(24*100000000+1)/100000000"),
+    EXPECT(judge_problem(&b, "{\"numbers\": [3, 3, 8, 8], \"target\": 24}", "8/(3-8/3)"),
+           REX_VERDICT_correct, "8/(3-8/3)");
+    EXPECT(judge_problem(&b, "{\"numbers\": [24, 100000000, 1, 100000000], \"target\": 24}",
+                         "(24*100000000+1)/100000000"),
            REX_VERDICT_wrong, "24.00000001");
-    EXPECT(judge_problem(&b, "{\"numbers\": [999999999999999999, 999999999999999999, 999999999999999999], \"target\": 24}",
+    EXPECT(judge_problem(&b,
+                         "{\"numbers\": [999999999999999999, 999999999999999999, "
+                         "999999999999999999], \"target\": 24}",
                          "999999999999999999*999999999999999999*999999999999999999"),
            REX_VERDICT_ambiguous, "beyond 126 bits");
-    EXPECT(judge_problem(&b, "{\"numbers\": [], \"target\": 24}", "1"), REX_VERDICT_ambiguous, "no numbers");
+    EXPECT(judge_problem(&b, "{\"numbers\": [], \"target\": 24}", "1"), REX_VERDICT_ambiguous,
+           "no numbers");
     EXPECT(judge_problem(&b, "{\"numbers\": [1]}", "1"), REX_VERDICT_ambiguous, "no target");
     EXPECT(judge_gold(&b, "24", "4*6"), REX_VERDICT_ambiguous, "no problem");
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 /* All values of expressions over a multiset, by splitting it in two: another road than the solver's
  * pairs. Fractions of int64: thirteen to the fourth is far below. */
@@ -341,10 +412,12 @@ START_TEST(t_game24_generator_is_the_1362) {
     for (size_t i = 0; i < n; i++) {
         rex_str text;
         CHECK_OK(rex_jraw_str(b.a, item[i].response, &text, &e), e);
-        EXPECT(judge(&b, (rex_claim){ .problem = item[i].problem, .response = text }), REX_VERDICT_correct, text.p);
+        EXPECT(judge(&b, (rex_claim){ .problem = item[i].problem, .response = text }),
+               REX_VERDICT_correct, text.p);
     }
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_game24_solves_the_data) {
     NEED_DATA(path, "game24/game24.jsonl");
@@ -364,11 +437,13 @@ START_TEST(t_game24_solves_the_data) {
     for (size_t i = 0; i < n; i++) {
         rex_str text;
         CHECK_OK(rex_jraw_str(b.a, item[i].response, &text, &e), e);
-        EXPECT(judge(&b, (rex_claim){ .problem = item[i].problem, .response = text }), REX_VERDICT_correct, text.p);
+        EXPECT(judge(&b, (rex_claim){ .problem = item[i].problem, .response = text }),
+               REX_VERDICT_correct, text.p);
     }
     CHECK_TEXT(item[0].id, "game24-1");
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 /* ---- countdown ---- */
 
@@ -401,8 +476,11 @@ START_TEST(t_countdown_steps) {
         { "11-1", REX_VERDICT_wrong },
     };
     bench b = open_task("countdown", 0);
-    for (size_t i = 0; i < COUNT(v); i++) EXPECT(judge_problem(&b, CD, v[i].text), v[i].want, v[i].text);
-    rex_claim cut = { .problem = rex_str_of(CD), .response = rex_str_of("11*1=11,5-4=1,11-1=10"), .finish = rex_str_of("length") };
+    for (size_t i = 0; i < COUNT(v); i++)
+        EXPECT(judge_problem(&b, CD, v[i].text), v[i].want, v[i].text);
+    rex_claim cut = { .problem = rex_str_of(CD),
+                      .response = rex_str_of("11*1=11,5-4=1,11-1=10"),
+                      .finish = rex_str_of("length") };
     EXPECT(judge(&b, cut), REX_VERDICT_unparsed, "cut off");
     cut.finish = rex_str_of("stop");
     EXPECT(judge(&b, cut), REX_VERDICT_correct, "ended by itself");
@@ -421,7 +499,8 @@ START_TEST(t_countdown_steps) {
     b = open_with(o);
     EXPECT(judge_problem(&b, CD, "(11-1)*(5-4)"), REX_VERDICT_unparsed, "steps only");
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 /* The problems of a generator: verified by their own solutions, distinct, on their side. */
 static void check_made(rex_task_opts o, rex_split side, size_t n) {
@@ -441,7 +520,9 @@ static void check_made(rex_task_opts o, rex_split side, size_t n) {
     for (size_t i = 0; i < got; i++) {
         rex_str text;
         CHECK_OK(rex_jraw_str(b.a, item[i].response, &text, &e), e);
-        const rex_claim c = { .problem = item[i].problem, .answer = item[i].answer, .response = text };
+        const rex_claim c = { .problem = item[i].problem,
+                              .answer = item[i].answer,
+                              .response = text };
         EXPECT(judge(&b, c), REX_VERDICT_correct, text.p);
         const bool test = rex_hash64(item[i].id.p, item[i].id.n) % 16 == 0;
         CHECK(test == (side == REX_SPLIT_TEST));
@@ -486,7 +567,8 @@ START_TEST(t_generators_make_what_they_accept) {
         o.terms = 8;
         check_made(o, (rex_split)side, 50);
     }
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_countdown_prompts_have_one_width) {
     rex_err e;
@@ -504,7 +586,8 @@ START_TEST(t_countdown_prompts_have_one_width) {
         CHECK(text.p[14] == '>');
     }
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 START_TEST(t_generators_say_when_they_run_dry) {
     rex_err e;
@@ -526,7 +609,8 @@ START_TEST(t_generators_say_when_they_run_dry) {
     m.n = -1;
     CHECK_STATUS(rex_task_make(b.t, &m, b.a, &item, &n, &e), REX_EARG);
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 /* ---- text ---- */
 
@@ -536,7 +620,8 @@ START_TEST(t_literal_tasks) {
     EXPECT(judge_gold(&b, "Paris", "paris"), REX_VERDICT_wrong, "case");
     EXPECT(judge_gold(&b, "Paris", "  "), REX_VERDICT_unparsed, "empty");
     EXPECT(judge_gold(&b, "", "x"), REX_VERDICT_ambiguous, "no gold");
-    EXPECT(judge(&b, (rex_claim){ .answer = rex_str_of("17"), .response = rex_str_of("17") }), REX_VERDICT_correct, "number");
+    EXPECT(judge(&b, (rex_claim){ .answer = rex_str_of("17"), .response = rex_str_of("17") }),
+           REX_VERDICT_correct, "number");
     close_task(&b);
     b = open_task("arithmetic", 0);
     EXPECT(judge_gold(&b, "86", "86"), REX_VERDICT_correct, "86");
@@ -551,15 +636,20 @@ START_TEST(t_literal_tasks) {
     o.task = "regex";
     o.pattern = "answer is (\\w+)";
     b = open_with(o);
-    EXPECT(judge_gold(&b, "blue", "the answer is red, no, the answer is blue."), REX_VERDICT_correct, "last match");
-    EXPECT(judge_gold(&b, "red", "the answer is red, no, the answer is blue."), REX_VERDICT_wrong, "last match");
+    EXPECT(judge_gold(&b, "blue", "the answer is red, no, the answer is blue."),
+           REX_VERDICT_correct, "last match");
+    EXPECT(judge_gold(&b, "red", "the answer is red, no, the answer is blue."), REX_VERDICT_wrong,
+           "last match");
     EXPECT(judge_gold(&b, "red", "red"), REX_VERDICT_unparsed, "no match");
-    EXPECT(judge(&b, (rex_claim){ .response = rex_str_of("answer is x") }), REX_VERDICT_correct, "no gold asked");
+    EXPECT(judge(&b, (rex_claim){ .response = rex_str_of("answer is x") }), REX_VERDICT_correct,
+           "no gold asked");
     EXPECT(judge_gold(&b, "x", "\xff answer is x \xc3"), REX_VERDICT_correct, "invalid UTF-8");
     close_task(&b);
     o.pattern = "(a+)+$";
     b = open_with(o);
-    EXPECT(judge_gold(&b, "x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"), REX_VERDICT_timeout, "catastrophe");
+    EXPECT(judge_gold(&b, "x",
+                      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"),
+           REX_VERDICT_timeout, "catastrophe");
     close_task(&b);
     rex_err e;
     rex_task *t;
@@ -571,7 +661,8 @@ START_TEST(t_literal_tasks) {
     o.task = "gsmk8";
     CHECK_STATUS(rex_task_open(&o, &t, &e), REX_EARG);
     CHECK_HAS(e.text, "did you mean 'gsm8k'");
-} END_TEST
+}
+END_TEST
 
 /* ---- data ---- */
 
@@ -581,11 +672,12 @@ START_TEST(t_data_rows_become_prompts) {
     rex_item *item;
     size_t n;
     rex_task_opts o;
-    static const char rows[] =
-        "{\"question\": \"2+2?\", \"answer\": \"two and two\\n#### 1,004\"}\n"
-        "{\"id\": \"b\", \"prompt\": [{\"role\": \"user\", \"content\": \"hm\"}], \"label\": 5}\n"
-        "\n"
-        "{\"prompt_id\": 7, \"prompt\": \"as it is\", \"answer\": \"x\"}\n";
+    static const char rows[] = "{\"question\": \"2+2?\", \"answer\": \"two and two\\n#### "
+                               "1,004\"}\n"
+                               "{\"id\": \"b\", \"prompt\": [{\"role\": \"user\", \"content\": "
+                               "\"hm\"}], \"label\": 5}\n"
+                               "\n"
+                               "{\"prompt_id\": 7, \"prompt\": \"as it is\", \"answer\": \"x\"}\n";
     rex_task_defaults(&o);
     o.task = "gsm8k";
     o.data = rex_test_file("rows.jsonl", rows, sizeof rows - 1);
@@ -612,7 +704,8 @@ START_TEST(t_data_rows_become_prompts) {
         const char *row, *part;
     } bad[] = {
         { "{\"answer\": 1}", "line 1: neither prompt, question nor" },
-        { "{\"prompt\": \"a\"}\n{\"prompt\": \"b\", \"id\": \"0\"}", "line 2: prompt_id '0' has been there" },
+        { "{\"prompt\": \"a\"}\n{\"prompt\": \"b\", \"id\": \"0\"}", "line 2: prompt_id '0' has "
+                                                                     "been there" },
         { "[1]", "line 1: expected an object" },
         { "{\"prompt\": \"a\"", "line 1" },
     };
@@ -624,7 +717,8 @@ START_TEST(t_data_rows_become_prompts) {
         CHECK_HAS(e.text, bad[i].part);
         close_task(&b);
     }
-} END_TEST
+}
+END_TEST
 
 /* ---- many claims ---- */
 
@@ -652,7 +746,8 @@ START_TEST(t_verdicts_do_not_depend_on_workers) {
     }
     rex_pool_close(pool);
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 static int warned;
 static char warning[400];
@@ -670,18 +765,21 @@ START_TEST(t_a_jump_in_the_mix_is_told) {
     rex_log_set(on_log, NULL, REX_LOG_WARN);
     for (int round = 0; round < 4; round++) {
         for (int i = 0; i < 100; i++) /* 5 % empty, then 95 % */
-            c[i] = (rex_claim){ .answer = rex_str_of("\"a\""), .response = rex_str_of(i < (round < 2 ? 5 : 95) ? "" : "a") };
+            c[i] = (rex_claim){ .answer = rex_str_of("\"a\""),
+                                .response = rex_str_of(i < (round < 2 ? 5 : 95) ? "" : "a") };
         CHECK_OK(rex_task_verify(b.t, NULL, c, 100, b.a, j, &e), e);
         CHECK_EQ(warned, round >= 2); /* once */
     }
     CHECK_HAS(warning, "'unparsed' went from 5 % of the verdicts to 95 %");
     rex_log_set(NULL, NULL, REX_LOG_WARN);
     close_task(&b);
-} END_TEST
+}
+END_TEST
 
 /* ---- allocations that fail ---- */
 
-static rex_status once(const char *name, int grader, const char *gold, const char *problem, const char *text) {
+static rex_status once(const char *name, int grader, const char *gold, const char *problem,
+                       const char *text) {
     rex_task_opts o;
     rex_task *t;
     rex_arena *a = NULL;
@@ -726,7 +824,8 @@ START_TEST(t_tasks_survive_failing_allocations) {
     REX_TORTURE(once("gsm8k", 1, "\"1,234\"", NULL, "#### 1,234"));
     REX_TORTURE(once("math", 1, "\"\\\\frac{1}{2}\"", NULL, "\\boxed{\\frac12}"));
     REX_TORTURE(once("aime", 1, "204", NULL, "\\boxed{0204}"));
-    REX_TORTURE(once("game24", 0, NULL, "{\"numbers\": [4, 4, 6, 8], \"target\": 24}", "(4+8)*(6-4)"));
+    REX_TORTURE(
+        once("game24", 0, NULL, "{\"numbers\": [4, 4, 6, 8], \"target\": 24}", "(4+8)*(6-4)"));
     REX_TORTURE(once("countdown", 0, NULL, CD, "11*1=11,5-4=1,11-1=10"));
     REX_TORTURE(once("maze", 0, NULL, d9_maze, "UUUU"));
     REX_TORTURE(once("arithmetic", 0, "5", NULL, "5"));
@@ -734,16 +833,18 @@ START_TEST(t_tasks_survive_failing_allocations) {
     REX_TORTURE(make_some("countdown", NULL));
     REX_TORTURE(make_some("maze", NULL));
     REX_TORTURE(make_some("arithmetic", NULL));
-    static const char rows[] = "{\"question\": \"a\", \"answer\": \"#### 1\"}\n{\"question\": \"b\", \"answer\": \"#### 2\"}\n"
+    static const char rows[] = "{\"question\": \"a\", \"answer\": \"#### 1\"}\n{\"question\": "
+                               "\"b\", \"answer\": \"#### 2\"}\n"
                                "{\"question\": \"c\", \"answer\": \"#### 3\"}\n";
     char path[600];
     snprintf(path, sizeof path, "%s", rex_test_file("t.jsonl", rows, sizeof rows - 1));
     REX_TORTURE(make_some("gsm8k", path));
-} END_TEST
+}
+END_TEST
 
-REX_TEST_MAIN("tasks", t_paper_gsm8k_vectors, t_paper_math_vectors, t_paper_aime_vectors, t_maze_vectors,
-              t_game24_takes_and_refuses, t_game24_generator_is_the_1362, t_game24_solves_the_data,
-              t_countdown_steps, t_generators_make_what_they_accept, t_countdown_prompts_have_one_width,
-              t_generators_say_when_they_run_dry, t_literal_tasks, t_data_rows_become_prompts,
-              t_verdicts_do_not_depend_on_workers, t_a_jump_in_the_mix_is_told,
-              t_tasks_survive_failing_allocations)
+REX_TEST_MAIN("tasks", t_paper_gsm8k_vectors, t_paper_math_vectors, t_paper_aime_vectors,
+              t_maze_vectors, t_game24_takes_and_refuses, t_game24_generator_is_the_1362,
+              t_game24_solves_the_data, t_countdown_steps, t_generators_make_what_they_accept,
+              t_countdown_prompts_have_one_width, t_generators_say_when_they_run_dry,
+              t_literal_tasks, t_data_rows_become_prompts, t_verdicts_do_not_depend_on_workers,
+              t_a_jump_in_the_mix_is_told, t_tasks_survive_failing_allocations)

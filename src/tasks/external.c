@@ -35,7 +35,9 @@ typedef struct {
 typedef struct {
     char *words; /* owned: the command, cut into argv */
     char *argv[MAX_WORDS + 1];
-    pid_t pid; /* 0: not running */
+    pid_t pid;   /* 0: not running */
+    bool reaped; /* it has ended; what it started may still run */
+    int status;
     int in, out;
     rex_buf to, from; /* not yet sent; not yet a whole line */
     size_t sent;
@@ -96,28 +98,33 @@ static void shut(int *fd) {
     *fd = -1;
 }
 
+/* Has the program itself ended? What it started may hold its output open. */
+static bool ended(verifier *v) {
+    if (!v->reaped && waitpid(v->pid, &v->status, WNOHANG) == v->pid) v->reaped = true;
+    return v->reaped;
+}
+
 /* Ends the program and everything it started; tells how it had ended if it was already gone. */
 static void stop(verifier *v, char *how, size_t room) {
-    int status = 0;
-    if (how) snprintf(how, room, "was stopped");
+    if (how) snprintf(how, room, "closed its output");
     if (v->pid) {
-        pid_t got = waitpid(v->pid, &status, WNOHANG);
-        if (got == 0 && how) {
-            /* an end of its output a moment before its own end */
+        if (how && !ended(v)) {
+            /* an end of its output comes a moment before its own end */
             const struct timespec moment = { 0, 50000000 };
             (void)nanosleep(&moment, NULL);
-            got = waitpid(v->pid, &status, WNOHANG);
         }
+        const bool gone = ended(v);
         (void)kill(-v->pid, SIGKILL);
-        if (got == 0) {
-            while (waitpid(v->pid, &status, 0) < 0 && errno == EINTR) continue;
-        } else if (how && WIFEXITED(status)) {
-            snprintf(how, room, "ended with status %d", WEXITSTATUS(status));
-        } else if (how && WIFSIGNALED(status)) {
-            snprintf(how, room, "was killed by signal %d", WTERMSIG(status));
+        if (!gone) {
+            while (waitpid(v->pid, &v->status, 0) < 0 && errno == EINTR) continue;
+        } else if (how && WIFEXITED(v->status)) {
+            snprintf(how, room, "ended with status %d", WEXITSTATUS(v->status));
+        } else if (how && WIFSIGNALED(v->status)) {
+            snprintf(how, room, "was killed by signal %d", WTERMSIG(v->status));
         }
     }
     v->pid = 0;
+    v->reaped = false;
     shut(&v->in);
     shut(&v->out);
     rex_buf_reset(&v->to);
@@ -131,14 +138,8 @@ static void close_external(rex_task *t) {
     if (v->pid) {
         /* the end of its input asks it to go; it gets a tenth of a second */
         shut(&v->in);
-        for (int k = 0; k < 10; k++) {
+        for (int k = 0; k < 10 && !ended(v); k++) {
             const struct timespec moment = { 0, 10000000 };
-            int status;
-            if (waitpid(v->pid, &status, WNOHANG) == v->pid) {
-                (void)kill(-v->pid, SIGKILL);
-                v->pid = 0;
-                break;
-            }
             (void)nanosleep(&moment, NULL);
         }
     }
@@ -270,13 +271,8 @@ static rex_status give_up_oldest(run *r, const char *why, rex_err *e) {
 
 static rex_status restart(run *r, const char *why, rex_err *e) {
     char how[64];
-    char text[240];
     stop(r->v, how, sizeof how);
-    if (why)
-        snprintf(text, sizeof text, "%s", why);
-    else
-        snprintf(text, sizeof text, "closed its output and %s", how);
-    return give_up_oldest(r, text, e);
+    return give_up_oldest(r, why ? why : how, e);
 }
 
 static rex_verdict verdict_named(rex_str s) {
@@ -415,8 +411,10 @@ static rex_status turn(run *r, rex_err *e) {
     struct pollfd p[2] = { { .fd = v->out, .events = POLLIN },
                            { .fd = v->in, .events = (short)(more ? POLLOUT : 0) } };
     const double wait = left > 0.25 ? 0.25 : left; /* so that a cancellation is seen */
-    if (poll(p, more ? 2 : 1, (int)(wait * 1000) + 1) < 0 && errno != EINTR)
+    const int events = poll(p, more ? 2 : 1, (int)(wait * 1000) + 1);
+    if (events < 0 && errno != EINTR)
         return rex_fail(e, REX_ECHILD, -1, "external: poll: %s", strerror(errno));
+    if (events <= 0) return events == 0 && ended(v) ? restart(r, NULL, e) : REX_OK;
     if (p[0].revents) return receive(r, e);
     if (more && p[1].revents) return send_some(r, e);
     return REX_OK;

@@ -123,9 +123,10 @@ rex_status rex_judge(rex_arena *a, rex_judged *out, rex_err *e, rex_verdict v, c
 rex_status rex_claim_text(rex_arena *a, rex_str json, rex_str *out, rex_err *e) {
     *out = (rex_str){ NULL, 0 };
     if (!json.p) return REX_OK;
+    json = rex_trim(json);
     const rex_jkind k = rex_jraw_kind(json);
     if (k == REX_J_STR) return rex_jraw_str(a, json, out, e);
-    if (k != REX_J_NULL) *out = rex_trim(json);
+    if (k != REX_J_NULL) *out = json;
     return REX_OK;
 }
 

@@ -94,6 +94,12 @@ $(TEST): $(OUT)/tests/%: $(OUT)/tests/%.o $(OUT)/tests/rex_test.o $(OUT)/librepe
 	$(LINK)
 $(FUZZ): $(OUT)/fuzz/%: $(OUT)/fuzz/%.o $(OUT)/fuzz/replay.o $(OUT)/librepexp.a
 	$(LINK)
+# The rivals of bench_kern, where their headers are installed.
+RIVALS := $(if $(wildcard /usr/include/dnnl.h),-DREX_BENCH_DNNL) \
+          $(if $(wildcard /usr/include/*/cblas.h),-DREX_BENCH_BLAS)
+$(OUT)/bench/bench_kern.o: CFLAGS += $(RIVALS)
+$(OUT)/bench/bench_kern: XLIBS += $(patsubst -DREX_BENCH_DNNL,-ldnnl -lgomp,$(patsubst \
+                                  -DREX_BENCH_BLAS,-lopenblas,$(RIVALS)))
 $(BENCH): $(OUT)/bench/%: $(OUT)/bench/%.o $(OUT)/librepexp.a
 	$(LINK)
 -include $(wildcard $(OUT)/*/*.d $(OUT)/kernels/*/*.d)

@@ -467,11 +467,13 @@ static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64
         if (j->w.ld == 0)
             ahead += (size_t)p * rex_panel_bytes(j->w.type, j->k) +
                      rex_panel_bytes(j->w.type, ke / 32 * 32);
+        const int64_t touch = j->w.ld > 0 ? 0 : (int64_t)rex_panel_bytes(j->w.type, n / 32 * 32) / 64;
         for (int64_t t = 0; t < tiles; t++, ahead += n * 64) {
             const int64_t m = m0 + t * (m1 - m0) / tiles;
             const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);
             tile_panel(j, m, rows, p, n, a + (t * deep + s) * TILE_M, b,
-                       acc != NULL ? acc + (m - m0) * REX_PANEL : NULL, j->more || k0 + s > 0, ahead);
+                       acc != NULL ? acc + (m - m0) * REX_PANEL : NULL, j->more || k0 + s > 0,
+                       t * n < touch ? ahead : (const char *)b);
         }
     }
 }

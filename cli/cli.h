@@ -36,6 +36,7 @@ typedef struct {
     X(tokenize)                                                                              \
     X(generate) X(logprob) X(embed)                                                          \
     X(task_list) X(task_make) X(task_verify) X(task_audit)                                   \
+    X(sft)                                                                                   \
     X(report)
 
 #define X(n) extern const rex_cmd rex_cmd_##n;

@@ -923,6 +923,33 @@ REX_API void rex_select_close(rex_select *s);
  * `room` names are stored. */
 REX_API size_t rex_kern_list(const char **name, size_t room);
 
+/* ---- supervised training ------------------------------------------------------------------ */
+
+typedef enum { REX_SCHEDULE_CONSTANT, REX_SCHEDULE_LINEAR, REX_SCHEDULE_COSINE } rex_schedule;
+
+typedef struct {
+    size_t size;
+    const char *model;     /* folder or GGUF; NULL: from scratch, by the sizes below */
+    const char *tokenizer; /* NULL: the model's own; from scratch: built from the data */
+    const char *data, *val, *out, *map, *chat; /* chat "auto" or NULL: the model's own layout */
+    const char *freeze, *no_decay; /* comma-separated patterns of parameter names */
+    const char *options;   /* JSON object that run.json shows and resume compares; NULL: none */
+    int64_t steps, seqs;   /* updates; documents of one */
+    int64_t micro;         /* tokens of one batch; changes no bit */
+    int64_t warmup, context; /* context 0: the model's own */
+    int64_t eval_every, sample_every, samples, sample_tokens, save_every, keep;
+    int64_t recompute;     /* layers whose activations are computed again instead of kept */
+    int64_t layers, width, heads, kv_heads, ffn, vocab; /* from scratch */
+    int64_t seed, threads;
+    double lr, lr_floor, beta1, beta2, eps, weight_decay, clip;
+    rex_schedule schedule;
+    bool tied, build_chars, loss_on_all, truncate, bf16, state_bf16, dry_run, resume;
+} rex_sft_opts;
+REX_API void rex_sft_defaults(rex_sft_opts *o);
+/* The whole run, into the folder `out`. REX_ECANCEL after a stop on request: saved, can be resumed.
+ * Data, config and weights are checked before the first step; errors name file and line or tensor. */
+REX_API REX_MUST rex_status rex_sft_run(const rex_sft_opts *o, rex_err *e);
+
 /* ---- report: run folders to a page --------------------------------------------------------- */
 
 typedef struct {

@@ -805,3 +805,26 @@ void rex_jw_f32(rex_jw *w, float v) {
 void rex_jw_bool(rex_jw *w, bool v) { put(w, v ? "true" : "false", v ? 4 : 5); }
 void rex_jw_null(rex_jw *w) { put(w, "null", 4); }
 void rex_jw_raw(rex_jw *w, rex_str json) { put(w, json.p, json.n); }
+
+void rex_jw_val(rex_jw *w, const rex_jval *v) {
+    switch (v->kind) {
+    case REX_J_NULL: rex_jw_null(w); break;
+    case REX_J_FALSE: rex_jw_bool(w, false); break;
+    case REX_J_TRUE: rex_jw_bool(w, true); break;
+    case REX_J_NUM: rex_jw_raw(w, v->u.s); break;
+    case REX_J_STR: rex_jw_str(w, v->u.s); break;
+    case REX_J_ARR:
+        rex_jw_arr(w);
+        for (uint32_t i = 0; i < v->n; i++) rex_jw_val(w, &v->u.c.item[i]);
+        rex_jw_arr_end(w);
+        break;
+    case REX_J_OBJ:
+        rex_jw_obj(w);
+        for (uint32_t i = 0; i < v->n; i++) {
+            rex_jw_keys(w, v->u.c.key[i]);
+            rex_jw_val(w, &v->u.c.item[i]);
+        }
+        rex_jw_obj_end(w);
+        break;
+    }
+}

@@ -237,6 +237,21 @@ bool rex_opt_given(const rex_opt *list, size_t n, const void *opts, const char *
     return given(list, o, opts);
 }
 
+void rex_opt_overlay(const rex_opt *list, size_t n, void *opts, const void *over) {
+    static const size_t bytes[] = {
+        [REX_OPT_BOOL] = sizeof(REX_OPT_T_BOOL), [REX_OPT_I64] = sizeof(REX_OPT_T_I64),
+        [REX_OPT_F64] = sizeof(REX_OPT_T_F64), [REX_OPT_STR] = sizeof(REX_OPT_T_STR),
+        [REX_OPT_ENUM] = sizeof(REX_OPT_T_ENUM), [REX_OPT_LIST] = sizeof(REX_OPT_T_LIST),
+    };
+    rex_opt_head *const to = opts;
+    const rex_opt_head *const from = over;
+    for (size_t i = 0; i < n; i++) {
+        if (!given(list, &list[i], over)) continue;
+        memcpy((char *)opts + list[i].offset, (const char *)over + list[i].offset, bytes[list[i].kind]);
+        to->given[i / 64] |= from->given[i / 64] & (uint64_t)1 << i % 64;
+    }
+}
+
 /* ---- the command line ------------------------------------------------------------------- */
 
 typedef struct {

@@ -96,6 +96,7 @@ void rex_jw_f32(rex_jw *w, float v);
 void rex_jw_bool(rex_jw *w, bool v);
 void rex_jw_null(rex_jw *w);
 void rex_jw_raw(rex_jw *w, rex_str json); /* a finished value */
+void rex_jw_val(rex_jw *w, const rex_jval *v); /* a value as it was read */
 
 /* ---- options (opt.c): one list gives struct, defaults, parser, help, JSON, YAML, man page  */
 
@@ -167,6 +168,8 @@ REX_MUST rex_status rex_opt_yaml_text(rex_arena *a, const rex_opt *list, size_t 
 /* Whether the option was set by rex_opt_set, rex_opt_args or rex_opt_yaml; `name` is in the list.
  */
 bool rex_opt_given(const rex_opt *list, size_t n, const void *opts, const char *name);
+/* Takes over what was set in `over`, a struct of the same list: flags over a recipe. */
+void rex_opt_overlay(const rex_opt *list, size_t n, void *opts, const void *over);
 void rex_opt_json(const rex_opt *list, size_t n, const void *opts, rex_jw *w); /* an object */
 void rex_opt_help(const rex_opt *list, size_t n, rex_buf *out);                /* for --help */
 void rex_opt_man(const rex_opt *list, size_t n, rex_buf *out);                 /* roff */

@@ -40,35 +40,11 @@ static rex_status load(gather *g, const char *name, rex_jval **out, rex_err *e) 
     return path ? rex_json_load(g->a, path, out, e) : REX_OK;
 }
 
-/* A value as it was read. */
-static void put_val(rex_jw *w, const rex_jval *v) {
-    switch (v->kind) {
-    case REX_J_NULL: rex_jw_null(w); break;
-    case REX_J_FALSE: rex_jw_bool(w, false); break;
-    case REX_J_TRUE: rex_jw_bool(w, true); break;
-    case REX_J_NUM: rex_jw_raw(w, v->u.s); break;
-    case REX_J_STR: rex_jw_str(w, v->u.s); break;
-    case REX_J_ARR:
-        rex_jw_arr(w);
-        for (uint32_t i = 0; i < v->n; i++) put_val(w, &v->u.c.item[i]);
-        rex_jw_arr_end(w);
-        break;
-    case REX_J_OBJ:
-        rex_jw_obj(w);
-        for (uint32_t i = 0; i < v->n; i++) {
-            rex_jw_keys(w, v->u.c.key[i]);
-            put_val(w, &v->u.c.item[i]);
-        }
-        rex_jw_obj_end(w);
-        break;
-    }
-}
-
 static void put_member(rex_jw *w, const rex_jval *from, const char *key, const char *as) {
     const rex_jval *const v = rex_json_get(from, key);
     if (!v) return;
     rex_jw_key(w, as);
-    put_val(w, v);
+    rex_jw_val(w, v);
 }
 
 /* ---- settings and facts ------------------------------------------------------------------- */
@@ -76,7 +52,7 @@ static void put_member(rex_jw *w, const rex_jval *from, const char *key, const c
 static void put_setting(rex_jw *w, rex_str key, const rex_jval *v) {
     rex_jw_arr(w);
     rex_jw_str(w, key);
-    put_val(w, v);
+    rex_jw_val(w, v);
     rex_jw_arr_end(w);
 }
 
@@ -117,7 +93,7 @@ static void put_facts(gather *g, const rex_records *r) {
     rex_jw_key(g->w, "facts");
     const rex_jval *const told = rex_json_get(g->run, "facts");
     if (told) {
-        put_val(g->w, told);
+        rex_jw_val(g->w, told);
         return;
     }
     rex_jw_arr(g->w);

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * checkpoint.c: a checkpoint is a Hugging Face model folder plus state.safetensors, the moments of the
+ * optimiser by parameter name in the orientation of the weights and, in its metadata, a JSON object
+ * with everything else. It depends neither on panels nor on ranks.
+ *
+ * The folder is written as step_N.part, every file fsynced, then renamed, then its parent is synced:
+ * a folder without .part is whole. What a kill leaves is a .part, which nobody reads and the next save
+ * removes.
+ */
+#include "sft.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { PATH_ROOM = 4096, ROWS = 256 };
+
+static bool in_panels(const rex_grads *g, size_t i) {
+    return rex_grads_weights(g, i) != g->param[i].vec;
+}
+
+/* ---- tensors out --------------------------------------------------------------------------------- */
+
+/* A parameter-shaped array (panels of f32 or bf16, or rows) as rows of f32. */
+static rex_status put_rows(rex_st_out *out, const rex_grads *g, size_t i, const float *from, rex_err *e) {
+    const rex_param *const p = &g->param[i];
+    if (!in_panels(g, i)) {
+        rex_st_out_add(out, from, (size_t)(p->rows * p->cols) * sizeof *from);
+        return REX_OK;
+    }
+    float *const row = rex_mem_take((size_t)p->cols * ROWS, sizeof *row, e);
+    if (!row) return REX_ENOMEM;
+    for (int64_t r = 0; r < p->rows; r += ROWS) {
+        const int64_t to = r + ROWS < p->rows ? r + ROWS : p->rows;
+        g->m->kern.unpack(row, REX_K_F32, p->cols, from, p->rows, p->cols, r, to);
+        rex_st_out_add(out, row, (size_t)((to - r) * p->cols) * sizeof *row);
+    }
+    rex_mem_free(row);
+    return REX_OK;
+}
+
+static rex_tensor shape_of(const rex_param *p, const char *name) {
+    rex_tensor t = { .name = rex_str_of(name), .type = REX_T_F32, .ndim = p->rows == 1 ? 1 : 2 };
+    t.dim[0] = p->rows == 1 ? p->cols : p->rows;
+    t.dim[1] = p->cols;
+    return t;
+}
+
+static rex_status path_in(const char *folder, const char *name, char out[PATH_ROOM], rex_err *e) {
+    const int n = snprintf(out, PATH_ROOM, "%s/%s", folder, name);
+    return n > 0 && n < PATH_ROOM ? REX_OK : rex_fail(e, REX_EARG, -1, "the path of %s is too long", folder);
+}
+
+rex_status rex_weights_save(const rex_grads *g, const char *folder, rex_err *e) {
+    char path[PATH_ROOM];
+    REX_TRY(path_in(folder, "model.safetensors", path, e));
+    rex_tensor *const t = rex_mem_take(g->n, sizeof *t, e);
+    if (!t) return REX_ENOMEM;
+    for (size_t i = 0; i < g->n; i++) t[i] = shape_of(&g->param[i], g->param[i].name);
+    const rex_str meta[2] = { rex_str_of("format"), rex_str_of("pt") };
+    rex_st_out *out = NULL;
+    rex_status s = rex_st_out_open(path, t, g->n, meta, 1, &out, e);
+    for (size_t i = 0; i < g->n && s == REX_OK; i++) s = put_rows(out, g, i, rex_grads_weights(g, i), e);
+    if (s == REX_OK) s = rex_st_out_commit(out, e);
+    else rex_st_out_close(out);
+    rex_mem_free(t);
+    return s;
+}
+
+/* ---- the state ------------------------------------------------------------------------------------- */
+
+static void moment_name(char out[192], const char *which, const char *name) {
+    (void)snprintf(out, 192, "%s.%s", which, name);
+}
+
+/* The moments of parameter i as f32 in the slab's layout; bf16 state is widened into `wide`. */
+static const float *moment_of(const rex_optim *p, const void *slab, size_t i, float *wide) {
+    const size_t at = p->g->off[i];
+    if (p->o.state == REX_K_F32) return (const float *)slab + at;
+    p->g->m->kern.cast_from(wide, (const uint16_t *)slab + at, REX_K_BF16, (int64_t)(p->g->off[i + 1] - at));
+    return wide;
+}
+
+static size_t largest_piece(const rex_grads *g) {
+    size_t n = 0;
+    for (size_t i = 0; i < g->n; i++)
+        if (g->off[i + 1] - g->off[i] > n) n = g->off[i + 1] - g->off[i];
+    return n;
+}
+
+static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) {
+    const rex_optim *const p = c->opt;
+    const rex_grads *const g = c->g;
+    char path[PATH_ROOM];
+    REX_TRY(path_in(folder, "state.safetensors", path, e));
+    rex_tensor *const t = rex_mem_take(2 * g->n, sizeof *t, e);
+    char(*const name)[192] = t ? rex_mem_take(2 * g->n, sizeof *name, e) : NULL;
+    float *const wide = name ? rex_mem_take(largest_piece(g), sizeof *wide, e) : NULL;
+    rex_status s = wide ? REX_OK : REX_ENOMEM;
+    size_t n = 0;
+    for (size_t i = 0; i < g->n && s == REX_OK; i++)
+        for (int k = 0; k < 2 && g->train[i]; k++, n++) {
+            moment_name(name[n], k ? "v" : "m", g->param[i].name);
+            t[n] = shape_of(&g->param[i], name[n]);
+        }
+    char count[32];
+    (void)snprintf(count, sizeof count, "%lld", (long long)p->t);
+    const rex_str meta[4] = { rex_str_of("updates"), rex_str_of(count), rex_str_of("state"), c->state };
+    rex_st_out *out = NULL;
+    if (s == REX_OK) s = rex_st_out_open(path, t, n, meta, 2, &out, e);
+    for (size_t i = 0; i < g->n && s == REX_OK; i++)
+        for (int k = 0; k < 2 && g->train[i] && s == REX_OK; k++)
+            s = put_rows(out, g, i, moment_of(p, k ? p->v : p->m, i, wide), e);
+    if (s == REX_OK) s = rex_st_out_commit(out, e);
+    else rex_st_out_close(out);
+    rex_mem_free(wide);
+    rex_mem_free(name);
+    rex_mem_free(t);
+    return s;
+}
+
+static rex_status take_moment(const rex_optim *p, void *slab, size_t i, const rex_tensor *t, float *row,
+                              float *panels, rex_err *e) {
+    const rex_grads *const g = p->g;
+    const rex_param *const q = &g->param[i];
+    if (!t || t->rows * t->cols != q->rows * q->cols || t->type != REX_T_F32)
+        return rex_fail(e, REX_EFORMAT, -1, "the state of %s is missing or of another shape", q->name);
+    for (int64_t r = 0; r < t->rows; r++) rex_tensor_get_f32(t, r, 0, t->cols, row + r * t->cols);
+    const float *from = row;
+    if (in_panels(g, i)) {
+        const rex_pack j = { .from = REX_K_F32, .to = REX_K_F32, .src = row, .row = q->cols, .col = 1,
+                             .n = q->rows, .k = q->cols, .dst = panels };
+        rex_pack_run(&g->m->kern, NULL, &j);
+        from = panels;
+    }
+    const size_t at = g->off[i], n = in_panels(g, i) ? (size_t)(rex_panel_count(q->rows) * REX_PANEL * q->cols)
+                                                     : (size_t)(q->rows * q->cols);
+    if (p->o.state == REX_K_F32) memcpy((float *)slab + at, from, n * sizeof *from);
+    else g->m->kern.cast_to((uint16_t *)slab + at, REX_K_BF16, from, (int64_t)n);
+    return REX_OK;
+}
+
+rex_status rex_ckpt_load(rex_arena *a, const char *path, rex_optim *p, rex_jval **state, rex_err *e) {
+    char file[PATH_ROOM], name[192];
+    REX_TRY(path_in(path, "state.safetensors", file, e));
+    rex_st *st = NULL;
+    REX_TRY(rex_st_open(file, &st, e));
+    const size_t room = largest_piece(p->g);
+    float *const row = rex_mem_take(room, sizeof *row, e);
+    float *const panels = row ? rex_mem_take(room, sizeof *panels, e) : NULL;
+    rex_status s = panels ? REX_OK : REX_ENOMEM;
+    for (size_t i = 0; i < p->g->n && s == REX_OK; i++)
+        for (int k = 0; k < 2 && p->g->train[i] && s == REX_OK; k++) {
+            moment_name(name, k ? "v" : "m", p->g->param[i].name);
+            s = take_moment(p, k ? p->v : p->m, i, rex_st_find(st, name), row, panels, e);
+            if (s != REX_OK) s = rex_fail_in(e, s, "%s", file);
+        }
+    double updates = -1.0;
+    if (s == REX_OK && (!rex_num_parse(rex_st_meta(st, "updates"), &updates) || updates < 0.0))
+        s = rex_fail(e, REX_EFORMAT, -1, "%s: no number of updates in its metadata", file);
+    rex_str text;
+    if (s == REX_OK) s = rex_str_copy(a, rex_st_meta(st, "state"), &text, e);
+    if (s == REX_OK) s = rex_json_parse(a, text, file, state, e);
+    if (s == REX_OK) p->t = (int64_t)updates;
+    rex_mem_free(row);
+    rex_mem_free(panels);
+    rex_st_close(st);
+    return s;
+}
+
+/* ---- folders ------------------------------------------------------------------------------------------ */
+
+static rex_status sync_folder(const char *path, rex_err *e) {
+    const int fd = open(path, O_RDONLY | O_DIRECTORY);
+    if (fd < 0) return rex_fail(e, REX_EIO, -1, "%s: %s", path, strerror(errno));
+    const bool ok = fsync(fd) == 0;
+    close(fd);
+    return ok ? REX_OK : rex_fail(e, REX_EIO, -1, "%s: fsync: %s", path, strerror(errno));
+}
+
+/* Removes a folder of plain files. */
+static void remove_folder(const char *path) {
+    DIR *const d = opendir(path);
+    if (!d) return;
+    char file[PATH_ROOM];
+    for (struct dirent *x; (x = readdir(d));)
+        if (path_in(path, x->d_name, file, NULL) == REX_OK) (void)unlink(file);
+    closedir(d);
+    (void)rmdir(path);
+}
+
+/* step_N, or -1; `part` tells step_N.part. */
+static int64_t step_of(const char *name, bool *part) {
+    long long n = -1;
+    int used = 0;
+    *part = false;
+    if (sscanf(name, "step_%lld%n", &n, &used) != 1 || n < 0) return -1;
+    *part = strcmp(name + used, ".part") == 0;
+    return *part || name[used] == 0 ? (int64_t)n : -1;
+}
+
+/* The largest step below `under` (or of all, with -1), or -1. `parts`: removes unfinished ones. */
+static int64_t newest(const char *folder, int64_t under, bool parts) {
+    DIR *const d = opendir(folder);
+    int64_t best = -1;
+    char path[PATH_ROOM];
+    for (struct dirent *x; d && (x = readdir(d));) {
+        bool part = false;
+        const int64_t n = step_of(x->d_name, &part);
+        if (part && parts && path_in(folder, x->d_name, path, NULL) == REX_OK) remove_folder(path);
+        if (n >= 0 && !part && n > best && (under < 0 || n < under)) best = n;
+    }
+    if (d) closedir(d);
+    return best;
+}
+
+rex_status rex_ckpt_latest(rex_arena *a, const char *folder, rex_str *path, int64_t *step, rex_err *e) {
+    *step = newest(folder, -1, false);
+    if (*step < 0) return REX_OK;
+    return rex_str_fmt(a, path, e, "%s/step_%lld", folder, (long long)*step);
+}
+
+uint64_t rex_ckpt_bytes(const rex_ckpt *c) {
+    uint64_t n = 65536;
+    for (size_t i = 0; i < c->g->n; i++) {
+        const uint64_t size = (uint64_t)(c->g->param[i].rows * c->g->param[i].cols) * 4;
+        n += size + (c->opt && c->g->train[i] ? 2 * size : 0);
+    }
+    for (size_t i = 0; i < c->n_side; i++) n += c->side[i].text.n;
+    return n;
+}
+
+static rex_status check_room(const char *folder, uint64_t need, rex_err *e) {
+    struct statvfs v;
+    if (statvfs(folder, &v) != 0) return REX_OK; /* not every file system tells */
+    const uint64_t have = (uint64_t)v.f_bavail * v.f_frsize;
+    if (have >= need) return REX_OK;
+    return rex_fail(e, REX_EIO, -1, "%s: a checkpoint needs %llu MiB, the disk has %llu MiB left; nothing was lost",
+                    folder, (unsigned long long)(need >> 20), (unsigned long long)(have >> 20));
+}
+
+static rex_status write_side(const char *folder, const rex_side_file *f, rex_err *e) {
+    char path[PATH_ROOM];
+    REX_TRY(path_in(folder, f->name, path, e));
+    rex_out *out = NULL;
+    REX_TRY(rex_out_open(path, &out, e));
+    rex_out_add(out, f->text.p, f->text.n);
+    return rex_out_commit(out, e);
+}
+
+static rex_status write_all(const char *part, const rex_ckpt *c, rex_err *e) {
+    for (size_t i = 0; i < c->n_side; i++) REX_TRY(write_side(part, &c->side[i], e));
+    REX_TRY(rex_weights_save(c->g, part, e));
+    if (c->opt) REX_TRY(save_state(c, part, e));
+    return sync_folder(part, e);
+}
+
+rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, int64_t keep, rex_err *e) {
+    char part[PATH_ROOM], final[PATH_ROOM], name[64];
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return rex_fail(e, REX_EIO, -1, "cannot make the folder %s: %s", folder, strerror(errno));
+    (void)newest(folder, -1, true);
+    (void)snprintf(name, sizeof name, "step_%lld", (long long)step);
+    REX_TRY(path_in(folder, name, final, e));
+    (void)snprintf(name, sizeof name, "step_%lld.part", (long long)step);
+    REX_TRY(path_in(folder, name, part, e));
+    if (access(final, F_OK) == 0) return REX_OK; /* it is there, whole */
+    REX_TRY(check_room(folder, rex_ckpt_bytes(c), e));
+    if (mkdir(part, 0777) != 0)
+        return rex_fail(e, REX_EIO, step, "cannot make the folder %s: %s", part, strerror(errno));
+    rex_status s = write_all(part, c, e);
+    if (s == REX_OK && rename(part, final) != 0)
+        s = rex_fail(e, REX_EIO, step, "%s: cannot be renamed: %s", part, strerror(errno));
+    if (s != REX_OK) {
+        remove_folder(part);
+        return s;
+    }
+    REX_TRY(sync_folder(folder, e));
+    int64_t old = step;
+    for (int64_t i = 1; keep > 0 && (old = newest(folder, old, false)) >= 0; i++) {
+        if (i < keep) continue;
+        (void)snprintf(name, sizeof name, "step_%lld", (long long)old);
+        if (path_in(folder, name, final, NULL) == REX_OK) remove_folder(final);
+    }
+    return REX_OK;
+}

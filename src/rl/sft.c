@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sft.c: supervised training, the walk of a run. A step takes the next `seqs` documents of a seeded
+ * permutation (one per epoch), cuts them into batches of at most `micro` tokens, runs forward and
+ * backward on each, and makes one update with one denominator, the targets of the whole step. What
+ * is written to steps.jsonl is a function of model, data, options and seed alone.
+ */
+#include "sft.h"
+
+#include "../gen/gen.h"
+#include "run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LOGIT_ROWS = 64 }; /* of one round of validation */
+
+typedef struct {
+    rex_sft_opts o;
+    rex_arena *a;
+    rex_pool *pool;
+    rex_run run;      /* the folder: base files, tokenizer, model, line files */
+    rex_docs docs, val;
+    rex_ctx *c;
+    rex_grads *g;
+    rex_back *b;
+    rex_optim *opt;
+    rex_row *row;     /* (rows) */
+    int32_t *idx, *target;
+    uint32_t *order;  /* (documents) of `epoch` */
+    int64_t epoch, step;
+    double loss, denominator; /* of the step: sum of -logp, targets */
+    char *score;      /* scratch of the vocabulary's statistics */
+} sft;
+
+/* ---- one batch ---------------------------------------------------------------------------------- */
+
+static void add_loss(void *ud, int64_t i0, int64_t n, const double *logp, const double *ent, float *dlogp,
+                     float *dent) {
+    (void)i0;
+    (void)ent;
+    (void)dent;
+    sft *const t = ud;
+    for (int64_t i = 0; i < n; i++) {
+        t->loss -= logp[i];
+        dlogp[i] = (float)(-1.0 / t->denominator);
+    }
+}
+
+/* Puts a document's tokens but its last behind the rows so far. */
+static int put_document(sft *t, const rex_docs *d, size_t doc, int n, int64_t *n_target) {
+    const int64_t at = d->first[doc], len = d->first[doc + 1] - at;
+    const int32_t seq = rex_seq_open(t->c);
+    rex_assert(seq >= 0);
+    for (int64_t i = 0; i + 1 < len; i++) {
+        t->row[n + i] = (rex_row){ seq, d->id[at + i] };
+        if (!d->loss[at + i + 1]) continue;
+        t->idx[*n_target] = (int32_t)(n + i);
+        t->target[(*n_target)++] = d->id[at + i + 1];
+    }
+    return n + (int)len - 1;
+}
+
+static void close_documents(sft *t, int n) {
+    for (int i = 0; i < n; i++)
+        if (i == 0 || t->row[i].seq != t->row[i - 1].seq) rex_seq_close(t->c, t->row[i].seq);
+}
+
+/* As many of the documents pick[from .. to-1] as fit into one batch; returns the first that does not. */
+static size_t fill(sft *t, const rex_docs *d, const uint32_t *pick, size_t from, size_t to, int *rows,
+                   int64_t *targets) {
+    *rows = 0;
+    *targets = 0;
+    size_t i = from;
+    for (; i < to && i - from < (size_t)t->c->o.seqs; i++) {
+        const int64_t len = d->first[pick[i] + 1] - d->first[pick[i]] - 1;
+        if (*rows + len > t->c->o.rows) break;
+        *rows = put_document(t, d, pick[i], *rows, targets);
+    }
+    return i;
+}
+
+/* ---- one step ------------------------------------------------------------------------------------ */
+
+/* Document number `at` of the run: its epoch's permutation, made when the epoch begins. */
+static uint32_t document(sft *t, int64_t at) {
+    const int64_t epoch = at / (int64_t)t->docs.n;
+    if (epoch != t->epoch) {
+        rex_rand_perm(rex_key_make((uint64_t)t->o.seed), REX_STREAM_DATA, (uint64_t)epoch, t->order, t->docs.n);
+        t->epoch = epoch;
+    }
+    return t->order[at % (int64_t)t->docs.n];
+}
+
+static rex_status one_update(sft *t, const uint32_t *pick, double *norm, int64_t *tokens, rex_err *e) {
+    const size_t n = (size_t)t->o.seqs;
+    int64_t targets = 0;
+    *tokens = 0;
+    for (size_t i = 0; i < n; i++)
+        for (int64_t k = t->docs.first[pick[i]]; k < t->docs.first[pick[i] + 1]; k++) {
+            targets += t->docs.loss[k];
+            ++*tokens;
+        }
+    t->denominator = (double)targets;
+    t->loss = 0.0;
+    rex_grads_zero(t->g, t->pool);
+    for (size_t i = 0; i < n;) {
+        int rows = 0;
+        int64_t count = 0;
+        const size_t next = fill(t, &t->docs, pick, i, n, &rows, &count);
+        rex_assert(next > i);
+        REX_TRY(rex_ctx_step(t->c, t->row, rows, e));
+        REX_TRY(rex_back_run(t->b, t->idx, t->target, count, add_loss, t, e));
+        close_documents(t, rows);
+        i = next;
+    }
+    t->loss /= t->denominator;
+    if (!isfinite(t->loss))
+        return rex_fail(e, REX_ENAN, t->step, "step %lld: the loss is %g", (long long)t->step + 1, t->loss);
+    return rex_optim_step(t->opt, t->pool, norm, e);
+}
+
+/* The ids of a step that failed, for another look. */
+static rex_status keep_batch(const sft *t, const uint32_t *pick, rex_err *e) {
+    rex_buf b;
+    rex_buf_init(&b, 0);
+    rex_jw w;
+    for (int64_t i = 0; i < t->o.seqs; i++) {
+        rex_jw_init(&w, &b);
+        rex_jw_obj(&w);
+        rex_jw_key(&w, "ids");
+        rex_jw_arr(&w);
+        for (int64_t k = t->docs.first[pick[i]]; k < t->docs.first[pick[i] + 1]; k++)
+            rex_jw_i64(&w, t->docs.id[k]);
+        rex_jw_arr_end(&w);
+        rex_jw_obj_end(&w);
+        rex_buf_addf(&b, "\n");
+    }
+    char name[64];
+    (void)snprintf(name, sizeof name, "failed_step_%lld.jsonl", (long long)t->step + 1);
+    rex_status s = rex_run_write(&t->run, name, &b, e);
+    rex_buf_free(&b);
+    return s;
+}
+
+static rex_status log_step(sft *t, double norm, double lr, int64_t tokens, double seconds, rex_err *e) {
+    rex_buf b;
+    rex_buf_init(&b, 0);
+    rex_jw w;
+    rex_jw_init(&w, &b);
+    rex_jw_obj(&w);
+    rex_jw_key(&w, "step");
+    rex_jw_i64(&w, t->step);
+    rex_jw_key(&w, "loss");
+    rex_jw_f64(&w, t->loss);
+    rex_jw_key(&w, "grad_norm");
+    rex_jw_f64(&w, norm);
+    rex_jw_key(&w, "lr");
+    rex_jw_f64(&w, lr);
+    rex_jw_key(&w, "tokens");
+    rex_jw_i64(&w, tokens);
+    rex_jw_key(&w, "targets");
+    rex_jw_i64(&w, (int64_t)t->denominator);
+    rex_jw_obj_end(&w);
+    rex_buf_addf(&b, "\n");
+    rex_status s = rex_run_line(&t->run, "steps.jsonl", &b, e);
+    rex_buf_reset(&b);
+    rex_buf_addf(&b, "{\"step\":%lld,\"seconds\":%.6f,\"tok_s\":%.1f}\n", (long long)t->step, seconds,
+                 (double)tokens / seconds);
+    if (s == REX_OK) s = rex_run_line(&t->run, "timing.jsonl", &b, e);
+    rex_buf_free(&b);
+    return s;
+}
+
+static rex_status step(sft *t, uint32_t *pick, rex_progress *p, rex_err *e) {
+    const double start = rex_clock();
+    for (int64_t i = 0; i < t->o.seqs; i++) pick[i] = document(t, t->step * t->o.seqs + i);
+    const double lr = rex_lr_at(&t->opt->o, t->opt->t);
+    double norm = 0.0;
+    int64_t tokens = 0;
+    const rex_status s = one_update(t, pick, &norm, &tokens, e);
+    if (s == REX_ENAN && keep_batch(t, pick, NULL) == REX_OK)
+        rex_say(REX_LOG_ERROR, "the batch is kept in %s/failed_step_%lld.jsonl", t->o.out,
+                (long long)t->step + 1);
+    REX_TRY(s);
+    t->step++;
+    rex_progress_add(p, 1, tokens);
+    rex_say(REX_LOG_STEP, "step %lld loss %.4f norm %.3f lr %.3g", (long long)t->step, t->loss, norm, lr);
+    return log_step(t, norm, lr, tokens, rex_clock() - start, e);
+}
+
+/* ---- validation and samples ---------------------------------------------------------------------- */
+
+static rex_status validate(sft *t, rex_err *e) {
+    if (t->val.n == 0) return REX_OK;
+    const int64_t V = t->run.model->s.V;
+    double sum = 0.0;
+    int64_t n = 0;
+    uint32_t *const pick = rex_mem_take(t->val.n, sizeof *pick, e);
+    if (!pick) return REX_ENOMEM;
+    for (size_t i = 0; i < t->val.n; i++) pick[i] = (uint32_t)i;
+    rex_status s = REX_OK;
+    for (size_t i = 0; i < t->val.n && s == REX_OK;) {
+        int rows = 0;
+        int64_t count = 0;
+        i = fill(t, &t->val, pick, i, t->val.n, &rows, &count);
+        s = rex_ctx_step(t->c, t->row, rows, e);
+        for (int64_t k = 0; k < count && s == REX_OK; k += LOGIT_ROWS) {
+            const int m = count - k < LOGIT_ROWS ? (int)(count - k) : LOGIT_ROWS;
+            const float *state[LOGIT_ROWS];
+            for (int r = 0; r < m; r++) state[r] = rex_ctx_state(t->c, t->idx[k + r]);
+            const float *const logit = rex_ctx_head(t->c, state, m);
+            for (int r = 0; r < m && s == REX_OK; r++) {
+                rex_draw d;
+                s = rex_score_token(&t->run.model->kern, logit + r * V, V, t->target[k + r], &d, e);
+                sum -= (double)d.logp;
+            }
+            n += m;
+        }
+        close_documents(t, rows);
+    }
+    rex_mem_free(pick);
+    REX_TRY(s);
+    rex_say(REX_LOG_INFO, "step %lld: validation loss %.4f over %lld targets", (long long)t->step,
+            sum / (double)n, (long long)n);
+    rex_buf b;
+    rex_buf_init(&b, 0);
+    rex_jw w;
+    rex_jw_init(&w, &b);
+    rex_jw_obj(&w);
+    rex_jw_key(&w, "step");
+    rex_jw_i64(&w, t->step);
+    rex_jw_key(&w, "loss");
+    rex_jw_f64(&w, sum / (double)n);
+    rex_jw_key(&w, "targets");
+    rex_jw_i64(&w, n);
+    rex_jw_obj_end(&w);
+    rex_buf_addf(&b, "\n");
+    char name[64];
+    (void)snprintf(name, sizeof name, "eval/step_%lld.json", (long long)t->step);
+    s = rex_run_write(&t->run, name, &b, e);
+    rex_buf_free(&b);
+    return s;
+}
+
+typedef struct {
+    const sft *t;
+    rex_buf *b;
+    rex_arena *a;
+    const rex_gen_prompt *prompt;
+} sample_ud;
+
+static rex_status put_sample(void *ud, const rex_gen_sample *x, rex_err *e) {
+    const sample_ud *const u = ud;
+    char id[32];
+    rex_str line, prompt = { NULL, 0 };
+    (void)snprintf(id, sizeof id, "%zu", x->prompt);
+    rex_sample s = { .prompt_id = rex_str_of(id), .has = REX_F(SAMPLE) | REX_F(IDS) | REX_F(TEXT) | REX_F(FINISH),
+                     .sample = x->sample, .ids = x->ids, .n_ids = x->n, .text = x->text,
+                     .finish = rex_str_of(x->stopped ? "stop" : "length") };
+    REX_TRY(rex_sample_line(u->a, &s, &line, e));
+    rex_buf_add(u->b, line.p, line.n);
+    const rex_gen_prompt *const q = &u->prompt[x->prompt];
+    if (u->t->run.tok) REX_TRY(rex_tok_decode(u->t->run.tok, q->ids, q->n, REX_TOK_SPECIAL, u->a, &prompt, e));
+    rex_say(REX_LOG_INFO, "sample %s: %.*s -> %.*s", id, (int)(prompt.n < 200 ? prompt.n : 200), prompt.p ? prompt.p : "",
+            (int)(x->text.n < 200 ? x->text.n : 200), x->text.p ? x->text.p : "");
+    return REX_OK;
+}
+
+/* Continues the first prompts of the validation (or training) data with the weights as they are. */
+static rex_status show_samples(sft *t, rex_err *e) {
+    const rex_docs *const d = t->val.n ? &t->val : &t->docs;
+    const size_t n = (size_t)t->o.samples < d->n ? (size_t)t->o.samples : d->n;
+    if (n == 0) return REX_OK;
+    rex_gen_prompt prompt[32];
+    rex_gen_opts o;
+    rex_gen_defaults(&o);
+    o.max_tokens = t->o.sample_tokens;
+    o.batch = 32;
+    o.seed = (uint64_t)t->o.seed;
+    o.step = (uint64_t)t->step;
+    o.detail = false;
+    size_t m = 0;
+    for (size_t i = 0; i < n && m < 32; i++) {
+        int64_t k = d->first[i];
+        while (k < d->first[i + 1] && !d->loss[k]) k++;
+        if (k == d->first[i]) continue;
+        if (k - d->first[i] > o.max_prompt) o.max_prompt = k - d->first[i];
+        prompt[m++] = (rex_gen_prompt){ .hash = i, .ids = d->id + d->first[i], .n = (size_t)(k - d->first[i]), .samples = 1 };
+    }
+    const int64_t left = t->run.model->s.ctx - o.max_prompt;
+    if (m == 0 || left < 1) return REX_OK;
+    if (o.max_tokens > left) o.max_tokens = left;
+    rex_buf b;
+    rex_buf_init(&b, 0);
+    rex_engine *g = NULL;
+    const rex_mark mark = rex_arena_mark(t->a);
+    sample_ud u = { t, &b, t->a, prompt };
+    rex_status s = rex_gen_open(t->run.model, t->run.tok, t->pool, &o, &g, e);
+    if (s == REX_OK) s = rex_gen_run(g, prompt, m, put_sample, &u, e);
+    rex_gen_close(g);
+    char name[64];
+    (void)snprintf(name, sizeof name, "samples/step_%lld.jsonl", (long long)t->step);
+    if (s == REX_OK) s = rex_run_write(&t->run, name, &b, e);
+    rex_buf_free(&b);
+    rex_arena_back(t->a, mark);
+    return s;
+}
+
+/* ---- the run --------------------------------------------------------------------------------------- */
+
+static rex_status save(const sft *t, rex_err *e) {
+    rex_buf b;
+    rex_buf_init(&b, 0);
+    rex_buf_addf(&b, "{\"step\":%lld,\"seed\":%lld,\"data\":\"%016llx\"}", (long long)t->step,
+                 (long long)t->o.seed, (unsigned long long)t->docs.hash);
+    const rex_ckpt c = { .g = t->g, .opt = t->opt, .side = t->run.side, .n_side = t->run.n_side,
+                         .state = { b.p, b.n } };
+    char folder[4096];
+    rex_status s = rex_buf_check(&b, e);
+    (void)snprintf(folder, sizeof folder, "%s/checkpoints", t->o.out);
+    if (s == REX_OK) s = rex_ckpt_save(folder, t->step, &c, t->o.keep, e);
+    rex_buf_free(&b);
+    return s;
+}
+
+static rex_status open_step(sft *t, rex_err *e) {
+    const rex_sft_opts *const o = &t->o;
+    const int64_t longest = t->docs.longest > t->val.longest ? t->docs.longest : t->val.longest;
+    rex_ctx_opts c;
+    rex_ctx_defaults(&c);
+    int64_t all = t->docs.longest * o->seqs;
+    if (all > o->micro) all = o->micro;
+    c.rows = (int)(all < longest ? longest : all);
+    c.seqs = (int)(o->seqs < c.rows ? o->seqs : c.rows);
+    c.per_seq = longest;
+    c.cache = c.rows + (int64_t)c.seqs * REX_KV;
+    c.logit_rows = LOGIT_ROWS;
+    c.keep = true;
+    c.redo = (int)(o->recompute < t->run.model->s.L ? o->recompute : t->run.model->s.L - 1);
+    rex_optim_opts p;
+    rex_optim_defaults(&p);
+    p.lr = o->lr;
+    p.beta1 = o->beta1;
+    p.beta2 = o->beta2;
+    p.eps = o->eps;
+    p.decay = o->weight_decay;
+    p.clip = o->clip;
+    p.schedule = o->schedule == REX_SCHEDULE_CONSTANT ? REX_LR_CONSTANT
+                 : o->schedule == REX_SCHEDULE_LINEAR ? REX_LR_LINEAR : REX_LR_COSINE;
+    p.warmup = o->warmup;
+    p.steps = o->steps;
+    p.floor = o->lr_floor;
+    p.no_decay = o->no_decay;
+    p.state = o->state_bf16 ? REX_K_BF16 : REX_K_F32;
+    p.seed = (uint64_t)o->seed;
+    REX_TRY(rex_ctx_open(t->run.model, t->pool, &c, &t->c, e));
+    REX_TRY(rex_grads_open(t->run.model, o->freeze, &t->g, e));
+    REX_TRY(rex_back_open(t->c, t->g, &t->b, e));
+    REX_TRY(rex_optim_open(t->g, &p, &t->opt, e));
+    t->row = rex_arena_take(t->a, (size_t)c.rows, sizeof *t->row, e);
+    t->idx = t->row ? rex_arena_take(t->a, (size_t)c.rows, sizeof *t->idx, e) : NULL;
+    t->target = t->idx ? rex_arena_take(t->a, (size_t)c.rows, sizeof *t->target, e) : NULL;
+    t->order = t->target ? rex_arena_take(t->a, t->docs.n, sizeof *t->order, e) : NULL;
+    return t->order ? REX_OK : REX_ENOMEM;
+}
+
+static rex_status read_data(sft *t, rex_err *e) {
+    const rex_docs_opts o = { .tok = t->run.tok, .chat = t->run.chat, .map = t->o.map,
+                              .context = t->run.model->s.ctx, .vocab = t->run.model->s.V,
+                              .all = t->o.loss_on_all, .truncate = t->o.truncate, .eos = t->run.eos };
+    REX_TRY(rex_docs_read(t->a, t->o.data, &o, &t->docs, e));
+    rex_say(REX_LOG_INFO, "%s: %zu documents, %lld tokens, %lld of them to learn, the longest has %lld",
+            t->o.data, t->docs.n, (long long)t->docs.tokens, (long long)t->docs.targets,
+            (long long)t->docs.longest);
+    if (t->docs.too_long)
+        rex_say(REX_LOG_WARN, "%s: %lld documents are longer than the context of %lld and were %s", t->o.data,
+                (long long)t->docs.too_long, (long long)o.context, o.truncate ? "cut" : "left out");
+    return t->o.val ? rex_docs_read(t->a, t->o.val, &o, &t->val, e) : REX_OK;
+}
+
+/* Takes up the newest checkpoint that can be read. */
+static rex_status resume(sft *t, rex_err *e) {
+    if (t->run.from_step < 0) return rex_run_cut(&t->run, 0, e); /* killed before its first checkpoint */
+    rex_jval *state = NULL;
+    REX_TRY(rex_ckpt_load(t->a, t->run.base, t->opt, &state, e));
+    REX_TRY(rex_json_i64(rex_json_get(state, "step"), "step", &t->step, e));
+    const rex_jval *const data = rex_json_get(state, "data");
+    char hash[32];
+    (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)t->docs.hash);
+    if (!data || data->kind != REX_J_STR || !rex_str_is(data->u.s, hash))
+        return rex_fail(e, REX_EFORMAT, -1, "resume %s: the data are not those of the run: %s is different now",
+                        t->o.out, t->o.data);
+    rex_say(REX_LOG_INFO, "goes on behind step %lld", (long long)t->step);
+    return rex_run_cut(&t->run, t->step, e);
+}
+
+static rex_status train(sft *t, rex_err *e) {
+    uint32_t *const pick = rex_arena_take(t->a, (size_t)t->o.seqs, sizeof *pick, e);
+    if (!pick) return REX_ENOMEM;
+    rex_progress p;
+    rex_progress_begin(&p, "steps", t->o.steps - t->step, "tok");
+    rex_status s = REX_OK;
+    bool saved = t->step > 0;
+    while (s == REX_OK && t->step < t->o.steps) {
+        s = step(t, pick, &p, e);
+        if (s != REX_OK) break;
+        const bool last = t->step == t->o.steps, stop = rex_cancelled();
+        saved = false;
+        if (t->o.eval_every > 0 && (t->step % t->o.eval_every == 0 || last)) s = validate(t, e);
+        if (s == REX_OK && t->o.sample_every > 0 && (t->step % t->o.sample_every == 0 || last))
+            s = show_samples(t, e);
+        if (s == REX_OK && (last || stop || (t->o.save_every > 0 && t->step % t->o.save_every == 0))) {
+            s = save(t, e);
+            saved = true;
+        }
+        if (s == REX_OK && stop && !last)
+            s = rex_fail(e, REX_ECANCEL, t->step, "stopped behind step %lld; go on with --resume %s",
+                         (long long)t->step, t->o.out);
+    }
+    rex_progress_end(&p);
+    return s == REX_OK && !saved ? save(t, e) : s;
+}
+
+static rex_status run(sft *t, rex_err *e) {
+    REX_TRY(rex_pool_open((int)t->o.threads, &t->pool, e));
+    REX_TRY(rex_run_open(&t->run, &t->o, t->a, t->pool, e));
+    REX_TRY(read_data(t, e));
+    REX_TRY(open_step(t, e));
+    if (t->o.dry_run) return REX_OK;
+    REX_TRY(rex_run_begin(&t->run, &t->docs, e));
+    if (t->o.resume) REX_TRY(resume(t, e));
+    return train(t, e);
+}
+
+void rex_sft_defaults(rex_sft_opts *o) {
+    *o = (rex_sft_opts){ .size = sizeof *o, .steps = 1000, .seqs = 64, .micro = 4096, .lr = 1e-3, .lr_floor = 0.1,
+                         .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.01, .clip = 1.0,
+                         .schedule = REX_SCHEDULE_COSINE, .samples = 4, .sample_tokens = 64, .keep = 2,
+                         .layers = 3, .width = 96, .heads = 4, .ffn = 256, .vocab = 512, .seed = 0 };
+}
+
+rex_status rex_sft_run(const rex_sft_opts *o, rex_err *e) {
+    sft t = { .epoch = -1 };
+    rex_sft_defaults(&t.o);
+    memcpy(&t.o, o, o->size < sizeof t.o ? o->size : sizeof t.o);
+    REX_TRY(rex_arena_open(0, &t.a, e));
+    const rex_status s = run(&t, e);
+    rex_optim_close(t.opt);
+    rex_back_close(t.b);
+    rex_grads_close(t.g);
+    rex_ctx_close(t.c);
+    rex_run_close(&t.run);
+    rex_pool_close(t.pool);
+    rex_arena_close(t.a);
+    return s;
+}

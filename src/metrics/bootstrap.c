@@ -108,7 +108,8 @@ static void replicate(void *ud, size_t item, int worker) {
     for (size_t done = 0; done < b->n;) {
         const size_t n = b->n - done < REX_BOOT_PART ? b->n - done : REX_BOOT_PART;
         for (size_t i = 0; i < n; i++) {
-            const size_t g = (size_t)(((uint64_t)next_word(&w) * b->n) >> 32);
+            size_t g = (size_t)(((uint64_t)next_word(&w) * b->n) >> 32);
+            if (b->like) g = b->like[g];
             row[0][i] = j->base + g * cols;
             for (int k = 0; k < 2; k++)
                 if (b->in[k])

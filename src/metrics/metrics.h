@@ -45,6 +45,7 @@ typedef struct {
     const size_t *n, *c;     /* set by the caller */
     double *v, *mean, *var;  /* (n_prompts, cols): values; mean and variance of the redraw */
     rex_within *law;
+    uint32_t *like; /* per prompt: the first one with the same counts */
 } rex_counts;
 REX_MUST rex_status rex_counts_fill(rex_arena *a, const int64_t *k, size_t n_k, rex_counts *t,
                                     rex_err *e);
@@ -53,6 +54,7 @@ REX_MUST rex_status rex_counts_fill(rex_arena *a, const int64_t *k, size_t n_k, 
 typedef struct {
     size_t n, cols;
     const double *v;           /* (n, cols) */
+    const uint32_t *like;      /* per prompt: one with the same row and law (for the cache), or NULL */
     const rex_within *in[2];   /* per prompt; NULL: nothing is drawn within prompts */
     const double *in_mean[2];  /* (n, cols): the mean of the within-prompt law */
     const double *in_var;      /* cols: the mean within-prompt variance of the statistics */

@@ -261,6 +261,7 @@ static rex_status block_intervals(rex_arena *a, rex_pool *p, const block *b, con
             boot.in_mean[i] = b->in[i]->mean;
             boot.in_var = within;
         }
+    if (b->in[0] && !b->in[1]) boot.like = b->in[0]->like;
     REX_TRY(rex_boot_run(p, &boot, rep, e));
     const double widen = b->n > 1 ? rex_t_quantile(b->n - 1) / REX_Z95 : 1.0;
     for (size_t c = 0; c < b->cols; c++) {

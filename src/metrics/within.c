@@ -111,7 +111,8 @@ rex_status rex_counts_fill(rex_arena *a, const int64_t *k, size_t n_k, rex_count
     t->mean = t->v ? rex_arena_take(a, cells, sizeof *t->mean, e) : NULL;
     t->var = t->mean ? rex_arena_take(a, cells, sizeof *t->var, e) : NULL;
     t->law = t->var ? rex_arena_take(a, t->n_prompts, sizeof *t->law, e) : NULL;
-    double *const pmf = t->law ? rex_arena_take(a, n_max + 1, sizeof *pmf, e) : NULL;
+    t->like = t->law ? rex_arena_take(a, t->n_prompts, sizeof *t->like, e) : NULL;
+    double *const pmf = t->like ? rex_arena_take(a, n_max + 1, sizeof *pmf, e) : NULL;
     uint32_t *const work = pmf ? rex_arena_take(a, n_max + 1, sizeof *work, e) : NULL;
     if (!work) return REX_ENOMEM;
     uint32_t *order = NULL;
@@ -127,6 +128,7 @@ rex_status rex_counts_fill(rex_arena *a, const int64_t *k, size_t n_k, rex_count
         }
         if (i > 0 && t->n[was] == n && t->c[was] == c) {
             t->law[g] = t->law[was];
+            t->like[g] = t->like[was];
             for (size_t j = 0; j < cols; j++) {
                 t->v[g * cols + j] = t->v[was * cols + j];
                 t->mean[g * cols + j] = t->mean[was * cols + j];
@@ -134,6 +136,7 @@ rex_status rex_counts_fill(rex_arena *a, const int64_t *k, size_t n_k, rex_count
             }
             continue;
         }
+        t->like[g] = (uint32_t)g;
         for (size_t j = 0; j < n_k; j++) { /* the reported values: direct products */
             t->v[g * cols + j] = 1.0 - rex_miss_at_k((int64_t)n, (int64_t)c, k[j]);
             t->v[g * cols + n_k + j] = rex_miss_at_k((int64_t)n, (int64_t)(n - c), k[j]);

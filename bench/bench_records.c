@@ -3,8 +3,8 @@
  * Records by column and what is made of them: a million short records in 10,000 prompts, read and
  * scored as `passk` does it (k of 1, 2, 4, 8 with majority and intervals), and full records of 1 KB
  * read for three fields. Processor time of one thread, median of 5 interleaved repeats; beside each
- * the line scan alone, which is the ceiling. Ends with status 1 when the million takes 3 s or more, or
- * full records are read at less than 200 MB/s.
+ * the line scan alone, which is the ceiling. Ends with status 1 when the million takes 3 s or more,
+ * or full records are read at less than 200 MB/s.
  */
 #include "../src/base/base.h"
 
@@ -129,7 +129,8 @@ int main(void) {
     double v[2][3][REPEATS];
     times t[2];
     for (int f = 0; f < 2; f++) {
-        (void)snprintf(path[f], sizeof path[f], "/tmp/bench-records-%ld-%d.jsonl", (long)getpid(), f);
+        (void)snprintf(path[f], sizeof path[f], "/tmp/bench-records-%ld-%d.jsonl", (long)getpid(),
+                       f);
         write_file(path[f], f ? 100000 : 1000000, 100, f == 1);
     }
     for (int i = 0; i < REPEATS; i++)

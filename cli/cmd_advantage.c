@@ -9,24 +9,30 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OPTS(X)                                                                              \
-    REX_CLI_COMMON(X)                                                                        \
-    X(STR, rewards, "", 0, 0, "FILE", "sample records with prompt_id and reward; - is stdin") \
+#define OPTS(X)                                                                                 \
+    REX_CLI_COMMON(X)                                                                           \
+    X(STR, rewards, "", 0, 0, "FILE", "sample records with prompt_id and reward; - is stdin")   \
     X(STR, kind, "", 0, 0, "KIND", "the estimator; an unknown name lists none but the nearest") \
-    X(I64, k, "0", 0, 1e9, "K", "k=of the passk and pkpo kinds, exceed, combined, adaptive; 0: none") \
-    X(ENUM, std, "default", 0, 0, "default|sample|population|none",                          \
-      "what grpo, unlikeliness (sample) and best-minus-second (none) divide by")             \
-    X(F64, alpha, "1", -1e300, 1e300, "X", "weight of the reward")                           \
-    X(F64, beta, "0", -1e300, 1e300, "X", "weight of bonus_raw")                             \
-    X(ENUM, bonus_at, "reward", 0, 0, "reward|advantage", "add the bonus before or after normalising") \
-    X(BOOL, gate_incorrect, "false", 0, 0, "", "no bonus for a wrong sample")                \
-    X(BOOL, gate_none, "true", 0, 0, "", "no bonus for a prompt with no right sample")       \
+    X(I64, k, "0", 0, 1e9, "K",                                                                 \
+      "k=of the passk and pkpo kinds, exceed, combined, adaptive; 0: none")                     \
+    X(ENUM, std, "default", 0, 0, "default|sample|population|none",                             \
+      "what grpo, unlikeliness (sample) and best-minus-second (none) divide by")                \
+    X(F64, alpha, "1", -1e300, 1e300, "X", "weight of the reward")                              \
+    X(F64, beta, "0", -1e300, 1e300, "X", "weight of bonus_raw")                                \
+    X(ENUM, bonus_at, "reward", 0, 0, "reward|advantage",                                       \
+      "add the bonus before or after normalising")                                              \
+    X(BOOL, gate_incorrect, "false", 0, 0, "", "no bonus for a wrong sample")                   \
+    X(BOOL, gate_none, "true", 0, 0, "", "no bonus for a prompt with no right sample")          \
     X(BOOL, gate_some, "false", 0, 0, "", "no bonus for a prompt with right and wrong samples") \
-    X(BOOL, gate_all, "false", 0, 0, "", "no bonus for a prompt with right samples only")    \
-    X(ENUM, form, "code", 0, 0, "code|paper", "unlikeliness: the factor as in its code or as printed") \
-    X(F64, rank_weight, "0.25", 0, 1, "X", "unlikeliness: what the most probable right sample loses") \
-    X(BOOL, group_mean, "false", 0, 0, "", "passk-bootstrap: mean over a sample's groups, not sum") \
-    X(ENUM, broken, "refuse", 0, 0, "refuse|drop", "null rewards: refused, or dropped and counted") \
+    X(BOOL, gate_all, "false", 0, 0, "", "no bonus for a prompt with right samples only")       \
+    X(ENUM, form, "code", 0, 0, "code|paper",                                                   \
+      "unlikeliness: the factor as in its code or as printed")                                  \
+    X(F64, rank_weight, "0.25", 0, 1, "X",                                                      \
+      "unlikeliness: what the most probable right sample loses")                                \
+    X(BOOL, group_mean, "false", 0, 0, "",                                                      \
+      "passk-bootstrap: mean over a sample's groups, not sum")                                  \
+    X(ENUM, broken, "refuse", 0, 0, "refuse|drop",                                              \
+      "null rewards: refused, or dropped and counted")                                          \
     X(STR, map, "", 0, 0, "MAP", "field=their.field,... for other programs' records")
 
 REX_OPT_STRUCT(advantage_opts, OPTS);
@@ -51,7 +57,8 @@ static void adv_opts(const advantage_opts *o, rex_adv_kind kind, rex_adv_opts *o
     out->seed = (uint64_t)o->seed;
 }
 
-/* A column that the kind reads must be there for every row: the line is named here, where it is known. */
+/* A column that the kind reads must be there for every row: the line is named here, where it is
+ * known. */
 static rex_status check_rows(const rex_records *r, const char *path, const double *v,
                              const rex_scored *s, const char *kind, const char *what, rex_err *e) {
     size_t worst = SIZE_MAX;
@@ -62,8 +69,8 @@ static rex_status check_rows(const rex_records *r, const char *path, const doubl
     return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: %s needs %s", path, no, kind, what);
 }
 
-static rex_status read_rows(const advantage_opts *o, rex_adv_kind kind, rex_arena *a, rex_records **rec,
-                            rex_scored *s, rex_err *e) {
+static rex_status read_rows(const advantage_opts *o, rex_adv_kind kind, rex_arena *a,
+                            rex_records **rec, rex_scored *s, rex_err *e) {
     const uint32_t reads = rex_adv_reads(kind);
     rex_records_opts r;
     rex_records_defaults(&r);
@@ -79,7 +86,8 @@ static rex_status read_rows(const advantage_opts *o, rex_adv_kind kind, rex_aren
     if (rex_records_dropped(*rec) > 0)
         rex_cli_note("%s: %zu records with a null reward were dropped", o->rewards,
                      rex_records_dropped(*rec));
-    if (rex_records_rows(*rec) == 0) return rex_fail(e, REX_EFORMAT, -1, "%s: no records", o->rewards);
+    if (rex_records_rows(*rec) == 0)
+        return rex_fail(e, REX_EFORMAT, -1, "%s: no records", o->rewards);
     REX_TRY(rex_records_scored(*rec, o->rewards, rex_adv_binary(kind), a, s, e));
     const char *const name = rex_adv_name(kind);
     if (o->beta != 0.0)
@@ -109,7 +117,8 @@ static void put_json(rex_buf *b, const rex_scored *s, const double *adv) {
 }
 
 static void put_table(rex_buf *b, const rex_scored *s, const double *adv, const char *kind) {
-    rex_buf_addf(b, "%-28s %7s %10s %10s %10s %10s\n", kind, "n", "reward", "least", "most", "mean |A|");
+    rex_buf_addf(b, "%-28s %7s %10s %10s %10s %10s\n", kind, "n", "reward", "least", "most",
+                 "mean |A|");
     size_t idle = 0;
     for (size_t g = 0; g < s->n_groups; g++) {
         double sum = 0.0, size = 0.0, lo = INFINITY, hi = -INFINITY;
@@ -122,11 +131,11 @@ static void put_table(rex_buf *b, const rex_scored *s, const double *adv, const 
         }
         idle += size == 0.0;
         rex_buf_addf(b, "%-28.*s %7zu %10.4g %10.5f %10.5f %10.5f\n",
-                     (int)(s->name[g].n < 28 ? s->name[g].n : 28), s->name[g].p, n, sum / (double)n, lo, hi,
-                     size / (double)n);
+                     (int)(s->name[g].n < 28 ? s->name[g].n : 28), s->name[g].p, n, sum / (double)n,
+                     lo, hi, size / (double)n);
     }
-    rex_buf_addf(b, "%zu prompts, %zu samples; %zu prompts have no advantage other than 0\n", s->n_groups,
-                 s->first[s->n_groups], idle);
+    rex_buf_addf(b, "%zu prompts, %zu samples; %zu prompts have no advantage other than 0\n",
+                 s->n_groups, s->first[s->n_groups], idle);
 }
 
 static rex_status work(const advantage_opts *o, rex_adv_kind kind, rex_arena *a, rex_records **rec,
@@ -174,10 +183,12 @@ const rex_cmd rex_cmd_advantage = {
     .name = "advantage",
     .summary = "rewards in, advantages out: every estimator of the trainer",
     .usage = "--rewards FILE --kind KIND [-k K] [options]",
-    .text = "Reads one JSON object per sample with prompt_id and reward, and where the kind or --beta asks "
-            "for them bonus_raw, logprob with n_tok (or logp), entropy (or ent). Prints one object per "
-            "prompt with the advantages of its samples in the order of the file. Kinds: "
-            REX_ADVANTAGES(X) "r is alpha * reward + beta * gated bonus.",
+    .text =
+        "Reads one JSON object per sample with prompt_id and reward, and where the kind or --beta "
+        "asks "
+        "for them bonus_raw, logprob with n_tok (or logp), entropy (or ent). Prints one object per "
+        "prompt with the advantages of its samples in the order of the file. "
+        "Kinds: " REX_ADVANTAGES(X) "r is alpha * reward + beta * gated bonus.",
     .opt = table,
     .n_opt = sizeof table / sizeof *table,
     .opt_bytes = sizeof(advantage_opts),

@@ -9,16 +9,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OPTS(X)                                                                              \
-    REX_CLI_COMMON(X)                                                                        \
-    X(STR, rewards, "", 0, 0, "FILE", "sample records with prompt_id and reward; - is stdin") \
-    X(LIST, k, "", 0, 0, "LIST", "k=the sizes to report; default 1, 2, 4, ... up to the fewest samples") \
+#define OPTS(X)                                                                                \
+    REX_CLI_COMMON(X)                                                                          \
+    X(STR, rewards, "", 0, 0, "FILE", "sample records with prompt_id and reward; - is stdin")  \
+    X(LIST, k, "", 0, 0, "LIST",                                                               \
+      "k=the sizes to report; default 1, 2, 4, ... up to the fewest samples")                  \
     X(STR, vs, "", 0, 0, "FILE", "compare with these records over the prompts that both have") \
-    X(BOOL, graded, "false", 0, 0, "", "any reward: best and avg instead of pass")           \
-    X(ENUM, broken, "refuse", 0, 0, "refuse|drop", "null rewards: refused, or dropped and counted") \
-    X(STR, map, "", 0, 0, "MAP", "field=their.field,... for other programs' records")        \
-    X(ENUM, interval, "bootstrap", 0, 0, "bootstrap|analytic", "how intervals are made")     \
-    X(I64, draws, "2000", 100, 1000000, "N", "replicates of the bootstrap")                  \
+    X(BOOL, graded, "false", 0, 0, "", "any reward: best and avg instead of pass")             \
+    X(ENUM, broken, "refuse", 0, 0, "refuse|drop",                                             \
+      "null rewards: refused, or dropped and counted")                                         \
+    X(STR, map, "", 0, 0, "MAP", "field=their.field,... for other programs' records")          \
+    X(ENUM, interval, "bootstrap", 0, 0, "bootstrap|analytic", "how intervals are made")       \
+    X(I64, draws, "2000", 100, 1000000, "N", "replicates of the bootstrap")                    \
     X(BOOL, markdown, "false", 0, 0, "", "the table as Markdown")
 
 REX_OPT_STRUCT(passk_opts, OPTS);
@@ -31,7 +33,8 @@ typedef struct {
     const char *path;
 } side;
 
-static rex_status side_open(const passk_opts *o, const char *path, rex_arena *a, side *out, rex_err *e) {
+static rex_status side_open(const passk_opts *o, const char *path, rex_arena *a, side *out,
+                            rex_err *e) {
     rex_records_opts r;
     rex_records_defaults(&r);
     r.want = REX_F(REWARD) | REX_F(EXTRACTED);
@@ -50,8 +53,8 @@ static rex_status side_open(const passk_opts *o, const char *path, rex_arena *a,
 }
 
 /* "1,2,8" to numbers; without a list the powers of two up to the fewest samples of a prompt. */
-static rex_status read_k(const passk_opts *o, const rex_scored *s, rex_arena *a, int64_t **k, size_t *n,
-                         rex_err *e) {
+static rex_status read_k(const passk_opts *o, const rex_scored *s, rex_arena *a, int64_t **k,
+                         size_t *n, rex_err *e) {
     const bool given = o->k && *o->k;
     const size_t room = given ? strlen(o->k) / 2 + 1 : 63;
     *k = rex_arena_take(a, room, sizeof **k, e);
@@ -134,8 +137,8 @@ static void put_table(rex_buf *b, const rex_passk *p, bool md, const char *title
     rex_buf_addf(b, "\n");
 }
 
-static rex_status work(const passk_opts *o, rex_arena *a, rex_pool *pool, side *x, side *y, rex_buf *b,
-                       rex_err *e) {
+static rex_status work(const passk_opts *o, rex_arena *a, rex_pool *pool, side *x, side *y,
+                       rex_buf *b, rex_err *e) {
     REX_TRY(side_open(o, o->rewards, a, x, e));
     if (o->vs && *o->vs) REX_TRY(side_open(o, o->vs, a, y, e));
     int64_t *k;
@@ -194,13 +197,14 @@ const rex_cmd rex_cmd_passk = {
     .name = "passk",
     .summary = "pass@k and its relatives from rewards, with intervals",
     .usage = "--rewards FILE [--k LIST] [--vs FILE] [options]",
-    .text = "Reads one JSON object per sample with prompt_id and reward (0 or 1, false or true), and "
-            "optionally extracted, the sample's own answer. Prints, for each k: pass (one of k is "
-            "right), pow (all k are), maj (the majority answer among k is; ties go to the answer that "
-            "came first, a sample without extracted does not vote), cov (one of the first k is), and "
-            "samples_to_correct, the draws until the first right one; with --graded: best and avg. All "
-            "are means over prompts of the unbiased estimates from every subset of size k, with 95 % "
-            "intervals over prompts and samples.",
+    .text =
+        "Reads one JSON object per sample with prompt_id and reward (0 or 1, false or true), and "
+        "optionally extracted, the sample's own answer. Prints, for each k: pass (one of k is "
+        "right), pow (all k are), maj (the majority answer among k is; ties go to the answer that "
+        "came first, a sample without extracted does not vote), cov (one of the first k is), and "
+        "samples_to_correct, the draws until the first right one; with --graded: best and avg. All "
+        "are means over prompts of the unbiased estimates from every subset of size k, with 95 % "
+        "intervals over prompts and samples.",
     .opt = table,
     .n_opt = sizeof table / sizeof *table,
     .opt_bytes = sizeof(passk_opts),

@@ -14,7 +14,8 @@ static void one_line(rex_arena *a, rex_str line) {
     (void)!rex_prompt_parse(a, line, 1, "prompt=prompt.text", &p, NULL);
     if (rex_sample_parse(a, line, 1, NULL, &s, NULL) != REX_OK) return;
     const rex_status st = rex_sample_line(a, &s, &out, NULL);
-    if (st != REX_OK) return; /* a name of more than 256 bytes, or what only the strict parser sees */
+    if (st != REX_OK)
+        return; /* a name of more than 256 bytes, or what only the strict parser sees */
     rex_assert(rex_sample_parse(a, (rex_str){out.p, out.n - 1}, 1, NULL, &t, NULL) == REX_OK);
     rex_assert(rex_sample_line(a, &t, &again, NULL) == REX_OK);
     rex_assert(rex_str_eq(out, again));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The registry of advantages: printed tables of every kind, enumeration of all subsets (n <= 10) and
- * of all partitions, simulation where the kind draws, the gates, and every refusal.
+ * The registry of advantages: printed tables of every kind, enumeration of all subsets (n <= 10)
+ * and of all partitions, simulation where the kind draws, the gates, and every refusal.
  */
 #include "rex_test.h"
 
@@ -43,7 +43,8 @@ static void check_signs(rex_adv_opts o, size_t n, size_t c, double pos, double n
     for (size_t i = 0; i < n; i++) CHECK_NEAR(adv[i], i < c ? pos : neg, tol);
 }
 
-/* ---- printed tables --------------------------------------------------------------------------------- */
+/* ---- printed tables
+ * --------------------------------------------------------------------------------- */
 
 START_TEST(t_grpo_table_of_8) {
     static const double want[7][4] = {
@@ -63,8 +64,8 @@ START_TEST(t_grpo_table_of_8) {
     }
 } END_TEST
 
-/* Leverages of six centred rows of four columns, lambda 0.01, by plain elimination: the bonus of the
- * printed rows in full precision. */
+/* Leverages of six centred rows of four columns, lambda 0.01, by plain elimination: the bonus of
+ * the printed rows in full precision. */
 static void leverages(double *out) {
     static const double h[6][4] = {{1, 0, 2, -1}, {1, 0.5, 2, -1}, {0, 2, -1, 1},
                                    {-1, 1, 0, 3}, {2, -1, 1, 0},   {0.5, 0.5, 0.5, 0.5}};
@@ -117,7 +118,8 @@ START_TEST(t_reward_mixing_table) {
         o.beta = 0.0;
         CHECK_STATUS(rex_advantage_run(&s, &o, adv, NULL), REX_OK);
         if (row == 0)
-            for (int i = 0; i < 6; i++) CHECK_NEAR(adv[i], r[0][i] == 1 ? 1.290992 : -0.645496, 1e-6);
+            for (int i = 0; i < 6; i++)
+                CHECK_NEAR(adv[i], r[0][i] == 1 ? 1.290992 : -0.645496, 1e-6);
     }
 } END_TEST
 
@@ -159,19 +161,38 @@ START_TEST(t_best_minus_second_table) {
 } END_TEST
 
 START_TEST(t_passk_table_of_8) {
-    static const struct { int64_t k; size_t c; double pos, neg; } want[] = {
-        {1, 0, 0, 0}, {1, 1, 2.645751, -0.377964}, {1, 2, 1.732051, -0.577350},
-        {1, 3, 1.290994, -0.774597}, {1, 4, 1, -1}, {1, 5, 0.774597, -1.290994},
-        {1, 6, 0.577350, -1.732051}, {1, 7, 0.377964, -2.645751}, {1, 8, 0, 0},
-        {2, 0, 0, 0}, {2, 1, 1.732051, -0.247436}, {2, 2, 1.074172, -0.358057},
-        {2, 3, 0.745356, -0.447214}, {2, 4, 0.522233, -0.522233}, {2, 5, 0.346410, -0.577350},
-        {2, 6, 0.192450, -0.577350}, {2, 7, 0, 0}, {2, 8, 0, 0},
-        {4, 0, 0, 0}, {4, 1, 1, -0.142857}, {4, 2, 0.522233, -0.174078}, {4, 3, 0.277350, -0.166410},
-        {4, 4, 0.120386, -0.120386}, {4, 5, 0, 0}, {4, 6, 0, 0}, {4, 7, 0, 0}, {4, 8, 0, 0}};
+    static const struct { int64_t k; size_t c; double pos, neg;
+    } want[] = {{1, 0, 0, 0},
+                {1, 1, 2.645751, -0.377964},
+                {1, 2, 1.732051, -0.577350},
+                {1, 3, 1.290994, -0.774597},
+                {1, 4, 1, -1},
+                {1, 5, 0.774597, -1.290994},
+                {1, 6, 0.577350, -1.732051},
+                {1, 7, 0.377964, -2.645751},
+                {1, 8, 0, 0},
+                {2, 0, 0, 0},
+                {2, 1, 1.732051, -0.247436},
+                {2, 2, 1.074172, -0.358057},
+                {2, 3, 0.745356, -0.447214},
+                {2, 4, 0.522233, -0.522233},
+                {2, 5, 0.346410, -0.577350},
+                {2, 6, 0.192450, -0.577350},
+                {2, 7, 0, 0},
+                {2, 8, 0, 0},
+                {4, 0, 0, 0},
+                {4, 1, 1, -0.142857},
+                {4, 2, 0.522233, -0.174078},
+                {4, 3, 0.277350, -0.166410},
+                {4, 4, 0.120386, -0.120386},
+                {4, 5, 0, 0},
+                {4, 6, 0, 0},
+                {4, 7, 0, 0},
+                {4, 8, 0, 0}};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         check_signs(kind_k(REX_ADV_PASSK, want[i].k), 8, want[i].c, want[i].pos, want[i].neg, 1e-6);
-        check_signs(kind_k(REX_ADV_PASSK_GENERAL, want[i].k), 8, want[i].c, want[i].pos, want[i].neg,
-                    1e-6);
+        check_signs(kind_k(REX_ADV_PASSK_GENERAL, want[i].k), 8, want[i].c, want[i].pos,
+                    want[i].neg, 1e-6);
     }
     double r[8], adv[8];
     rex_err e;
@@ -255,15 +276,17 @@ START_TEST(t_pkpo_binary_table) {
         {6, 2, {0.25, 0.214286}, {-0.022109, -0.071429}, {0.071429, 0}},
         {6, 4, {0.5, 0.5}, {-0.071429, -0.071429}, {0, 0}}};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        check_signs(kind_k(REX_ADV_PKPO_S, want[i].k), 8, want[i].c, want[i].s[0], want[i].s[1], 1e-6);
-        check_signs(kind_k(REX_ADV_PKPO_LOO, want[i].k), 8, want[i].c, want[i].loo[0], want[i].loo[1],
+        check_signs(kind_k(REX_ADV_PKPO_S, want[i].k), 8, want[i].c, want[i].s[0], want[i].s[1],
                     1e-6);
+        check_signs(kind_k(REX_ADV_PKPO_LOO, want[i].k), 8, want[i].c, want[i].loo[0],
+                    want[i].loo[1], 1e-6);
         check_signs(kind_k(REX_ADV_PKPO, want[i].k), 8, want[i].c, want[i].loo1[0], want[i].loo1[1],
                     1e-6);
     }
 } END_TEST
 
-/* ---- enumeration ------------------------------------------------------------------------------------- */
+/* ---- enumeration
+ * ------------------------------------------------------------------------------------- */
 
 static double max_of(const double *g, unsigned set) {
     double best = -INFINITY;
@@ -313,16 +336,18 @@ START_TEST(t_subset_kinds_equal_enumeration) {
             if ((size_t)k == n) continue;
             CHECK_STATUS(one(kind_k(REX_ADV_PKPO_LOO, k), g, n, adv, NULL), REX_OK);
             for (size_t i = 0; i < n; i++)
-                CHECK_CLOSE(adv[i], s[i] / all - k / (n - 1.0) * rho_without(g, n, k, (int)i), 3.0, 64);
+                CHECK_CLOSE(adv[i], s[i] / all - k / (n - 1.0) * rho_without(g, n, k, (int)i), 3.0,
+                            64);
             CHECK_STATUS(one(kind_k(REX_ADV_PASSK_GENERAL, k), g, n, adv, NULL), REX_OK);
             for (size_t i = 0; i < n; i++)
-                CHECK_NEAR(adv[i], std > 1e-7 ? ((double)n / k * s[i] / all - mean) / std : 0, 1e-9);
+                CHECK_NEAR(adv[i], std > 1e-7 ? ((double)n / k * s[i] / all - mean) / std : 0,
+                           1e-9);
         }
     }
 } END_TEST
 
-/* All groups, each normalised by the mean and deviation over all groups, averaged over those that hold
- * the sample: the analytic advantage. */
+/* All groups, each normalised by the mean and deviation over all groups, averaged over those that
+ * hold the sample: the analytic advantage. */
 START_TEST(t_passk_equals_all_groups) {
     for (size_t n = 2; n <= 10; n++)
         for (size_t c = 0; c <= n; c++)
@@ -391,7 +416,8 @@ START_TEST(t_bootstrap_groups_simulated) {
         const double se_neg = sqrt((neg2 / N - neg / N * neg / N) / N);
         CHECK_NEAR(pos / N, want[w].pos, 4 * sqrt(se_pos * se_pos + 0.003 * 0.003));
         CHECK_NEAR(neg / N, want[w].neg, 4 * sqrt(se_neg * se_neg + 0.003 * 0.003));
-        /* a sum of advantages can cancel to 0 in a draw that was not idle, but never the other way */
+        /* a sum of advantages can cancel to 0 in a draw that was not idle, but never the other way
+         */
         const double p = want[w].idle, se = sqrt(p * (1 - p) / N);
         CHECK_NEAR(idle / N, p, 4 * se + 0.002);
     }
@@ -413,7 +439,8 @@ START_TEST(t_bootstrap_groups_are_named) {
     CHECK(memcmp(a, c, sizeof a) != 0);
 } END_TEST
 
-/* ---- the rest of the registry --------------------------------------------------------------------------- */
+/* ---- the rest of the registry
+ * --------------------------------------------------------------------------- */
 
 START_TEST(t_small_kinds_by_hand) {
     static const double r[] = {1, 0, 0.5, 0.5, 0, 1};
@@ -448,9 +475,11 @@ START_TEST(t_one_sample) {
         rex_adv_opts o = kind_k((rex_adv_kind)kind, 2);
         const double *const x = rex_adv_binary(o.kind) ? b : r;
         const size_t first[] = {0, 1};
-        const rex_scored s = {.n_groups = 1, .first = first, .reward = x, .logp_mean = x, .entropy = x};
-        const bool alone = kind == REX_ADV_GRPO || kind == REX_ADV_DR_GRPO || kind == REX_ADV_REINFORCE ||
-                           kind == REX_ADV_NSR || kind == REX_ADV_W_REINFORCE;
+        const rex_scored s = {
+            .n_groups = 1, .first = first, .reward = x, .logp_mean = x, .entropy = x};
+        const bool alone = kind == REX_ADV_GRPO || kind == REX_ADV_DR_GRPO ||
+                           kind == REX_ADV_REINFORCE || kind == REX_ADV_NSR ||
+                           kind == REX_ADV_W_REINFORCE;
         CHECK_STATUS(rex_advantage_run(&s, &o, adv, NULL), alone ? REX_OK : REX_EFORMAT);
         if (kind == REX_ADV_GRPO) CHECK_CLOSE(adv[0], 0.75 / (1 + 1e-6), 1, 2);
         if (kind == REX_ADV_DR_GRPO || kind == REX_ADV_REINFORCE) CHECK(adv[0] == 0);
@@ -464,10 +493,10 @@ START_TEST(t_which_k_and_rewards_each_kind_takes) {
     for (int kind = 0; kind < REX_ADV_COUNT; kind++) {
         const rex_adv_kind x = (rex_adv_kind)kind;
         rex_scored s = {.n_groups = 1, .first = first, .reward = b, .logp_mean = b, .entropy = b};
-        const bool needs = x == REX_ADV_PASSK || x == REX_ADV_PASSK_FULL || x == REX_ADV_PASSK_BOOT ||
-                           x == REX_ADV_PASSK_GENERAL || x == REX_ADV_EXCEED || x == REX_ADV_COMBINED ||
-                           x == REX_ADV_ADAPTIVE || x == REX_ADV_PKPO || x == REX_ADV_PKPO_S ||
-                           x == REX_ADV_PKPO_LOO;
+        const bool needs = x == REX_ADV_PASSK || x == REX_ADV_PASSK_FULL ||
+                           x == REX_ADV_PASSK_BOOT || x == REX_ADV_PASSK_GENERAL ||
+                           x == REX_ADV_EXCEED || x == REX_ADV_COMBINED || x == REX_ADV_ADAPTIVE ||
+                           x == REX_ADV_PKPO || x == REX_ADV_PKPO_S || x == REX_ADV_PKPO_LOO;
         const bool full = x == REX_ADV_PKPO || x == REX_ADV_PKPO_S;
         rex_adv_opts o = kind_k(x, 0);
         CHECK_STATUS(rex_advantage_run(&s, &o, adv, NULL), needs ? REX_EARG : REX_OK);
@@ -479,10 +508,10 @@ START_TEST(t_which_k_and_rewards_each_kind_takes) {
         CHECK_STATUS(rex_advantage_run(&s, &o, adv, NULL), needs ? REX_EFORMAT : REX_OK);
         o.k = 2;
         CHECK_STATUS(rex_advantage_run(&s, &o, adv, NULL), REX_OK);
-        const bool binary_only = x == REX_ADV_PASSK || x == REX_ADV_PASSK_FULL ||
-                                 x == REX_ADV_PASSK_BOOT || x == REX_ADV_EXCEED ||
-                                 x == REX_ADV_COMBINED || x == REX_ADV_ADAPTIVE || x == REX_ADV_NSR ||
-                                 x == REX_ADV_W_REINFORCE || x == REX_ADV_UNLIKELINESS;
+        const bool binary_only =
+            x == REX_ADV_PASSK || x == REX_ADV_PASSK_FULL || x == REX_ADV_PASSK_BOOT ||
+            x == REX_ADV_EXCEED || x == REX_ADV_COMBINED || x == REX_ADV_ADAPTIVE ||
+            x == REX_ADV_NSR || x == REX_ADV_W_REINFORCE || x == REX_ADV_UNLIKELINESS;
         s.reward = half;
         CHECK_STATUS(rex_advantage_run(&s, &o, adv, NULL), binary_only ? REX_EFORMAT : REX_OK);
         s.reward = s.bonus = b;
@@ -519,7 +548,8 @@ START_TEST(t_gates) {
         o.gate_all = want[w].all;
         double adv[6];
         CHECK_STATUS(rex_advantage_run(&s, &o, adv, NULL), REX_OK);
-        for (int i = 0; i < 6; i++) CHECK_CLOSE(adv[i], (r[i] == 1 ? 0 : -1) + 0.5 * want[w].v[i], 4, 2);
+        for (int i = 0; i < 6; i++)
+            CHECK_CLOSE(adv[i], (r[i] == 1 ? 0 : -1) + 0.5 * want[w].v[i], 4, 2);
     }
     /* before normalisation, with alpha */
     rex_adv_opts o = kind_k(REX_ADV_DR_GRPO, 0);
@@ -536,15 +566,16 @@ START_TEST(t_gates) {
 } END_TEST
 
 START_TEST(t_adaptive_splits_by_entropy) {
-    /* five prompts of four samples, one right in each; entropies 3 1 3 2 5: the upper two explore */
-    double r[20], entropy[20], adv[20];
-    static const double h[] = {3, 1, 3, 2, 5};
-    static const bool explores[] = {true, false, false, false, true};
-    size_t first[6];
-    for (size_t g = 0; g < 6; g++) first[g] = 4 * g;
-    for (size_t i = 0; i < 20; i++) {
-        r[i] = i % 4 == 0;
-        entropy[i] = h[i / 4] + (i % 2 ? 0.25 : -0.25);
+        /* five prompts of four samples, one right in each; entropies 3 1 3 2 5: the upper two
+         * explore */
+        double r[20], entropy[20], adv[20];
+        static const double h[] = {3, 1, 3, 2, 5};
+        static const bool explores[] = {true, false, false, false, true};
+        size_t first[6];
+        for (size_t g = 0; g < 6; g++) first[g] = 4 * g;
+        for (size_t i = 0; i < 20; i++) {
+            r[i] = i % 4 == 0;
+            entropy[i] = h[i / 4] + (i % 2 ? 0.25 : -0.25);
     }
     const rex_scored s = {.n_groups = 5, .first = first, .reward = r, .entropy = entropy};
     rex_adv_opts o = kind_k(REX_ADV_ADAPTIVE, 2);
@@ -556,13 +587,14 @@ START_TEST(t_adaptive_splits_by_entropy) {
 START_TEST(t_equal_rewards_are_exactly_zero) {
     double r[7], adv[7];
     for (int i = 0; i < 7; i++) r[i] = 0.1;
-    static const rex_adv_kind kinds[] = {REX_ADV_GRPO, REX_ADV_DR_GRPO, REX_ADV_RLOO, REX_ADV_REINFORCE,
-                                         REX_ADV_REINFORCE_BASE, REX_ADV_PASSK_GENERAL, REX_ADV_PKPO,
-                                         REX_ADV_BEST_SECOND};
+    static const rex_adv_kind kinds[] = {
+        REX_ADV_GRPO,           REX_ADV_DR_GRPO,       REX_ADV_RLOO, REX_ADV_REINFORCE,
+        REX_ADV_REINFORCE_BASE, REX_ADV_PASSK_GENERAL, REX_ADV_PKPO, REX_ADV_BEST_SECOND};
     for (size_t j = 0; j < sizeof kinds / sizeof *kinds; j++) {
         CHECK_STATUS(one(kind_k(kinds[j], 3), r, 7, adv, NULL), REX_OK);
         for (int i = 0; i < 7; i++)
-            if (adv[i] != 0) rex_test_fail(__FILE__, __LINE__, "%s gives %g", rex_adv_name(kinds[j]), adv[i]);
+            if (adv[i] != 0)
+                rex_test_fail(__FILE__, __LINE__, "%s gives %g", rex_adv_name(kinds[j]), adv[i]);
     }
     r[0] = 1e308, r[1] = -1e308;
     rex_err e;

@@ -17,7 +17,8 @@ static double unit(void) {
 }
 static size_t below(size_t n) { return (size_t)(unit() * (double)n); }
 
-/* ---- tables --------------------------------------------------------------------------------------- */
+/* ---- tables
+ * --------------------------------------------------------------------------------------- */
 
 START_TEST(t_pass_table_of_8) {
     static const double want[9][4] = {
@@ -79,10 +80,12 @@ START_TEST(t_counts_that_are_none_are_refused) {
 } END_TEST
 
 START_TEST(t_samples_to_correct_table) {
-    static const struct { int64_t n, c; double mean, std; } want[] = {
-        {6, 1, 3.5, 1.7078}, {6, 2, 2.333333, 1.2472}, {6, 3, 1.75, 0.8874}, {10, 1, 5.5, 2.8723},
-        {10, 3, 2.75, 1.6993}, {100, 5, 16.833333, 13.7977}, {6400, 1, 3200.5, 1847.5208},
-        {6400, 64, 98.476923, 96.4797}, {6400, 640, 9.985959, 9.4580}, {8192, 1, 4096.5, 2364.8267}};
+    static const struct { int64_t n, c; double mean, std;
+    } want[] = {{6, 1, 3.5, 1.7078},           {6, 2, 2.333333, 1.2472},
+                {6, 3, 1.75, 0.8874},          {10, 1, 5.5, 2.8723},
+                {10, 3, 2.75, 1.6993},         {100, 5, 16.833333, 13.7977},
+                {6400, 1, 3200.5, 1847.5208},  {6400, 64, 98.476923, 96.4797},
+                {6400, 640, 9.985959, 9.4580}, {8192, 1, 4096.5, 2364.8267}};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         double mean, std;
         CHECK_STATUS(rex_samples_to_correct(want[i].n, want[i].c, &mean, &std, NULL), REX_OK);
@@ -95,7 +98,8 @@ START_TEST(t_samples_to_correct_table) {
     CHECK_CLOSE(std, 0.0, 1.0, 0);
 } END_TEST
 
-/* ---- enumeration ------------------------------------------------------------------------------------ */
+/* ---- enumeration
+ * ------------------------------------------------------------------------------------ */
 
 static int bits(unsigned x) { return __builtin_popcount(x); }
 
@@ -112,7 +116,9 @@ static double over_subsets(size_t n, int k, subset_fn fn, const void *ud) {
 }
 
 static double has_right(const void *ud, unsigned set) { return (set & *(const unsigned *)ud) != 0; }
-static double all_right(const void *ud, unsigned set) { return (set & ~*(const unsigned *)ud) == 0; }
+static double all_right(const void *ud, unsigned set) {
+    return (set & ~*(const unsigned *)ud) == 0;
+}
 static double largest(const void *ud, unsigned set) {
     const double *const r = ud;
     double best = -INFINITY;
@@ -175,7 +181,9 @@ START_TEST(t_majority_equals_enumeration) {
         const size_t answers = 1 + below(5);
         for (size_t i = 0; i < v.n; i++) {
             v.answer[i] = round % 2 && below(4) == 0 ? UINT32_MAX : 7 * (uint32_t)below(answers);
-            v.reward[i] = round % 3 == 0 ? v.answer[i] == 0 : round % 3 == 1 ? (double)below(2) : unit();
+            v.reward[i] = round % 3 == 0   ? v.answer[i] == 0
+                          : round % 3 == 1 ? (double)below(2)
+                                           : unit();
         }
         int64_t k[10];
         double got[10];
@@ -220,7 +228,8 @@ START_TEST(t_majority_drawn_agrees_with_exact) {
     CHECK(a[1] == b[0]);
     CHECK_STATUS(rex_maj_at_k(answer, reward, N, k, 2, 6, 6, c, NULL, NULL), REX_OK);
     CHECK(a[0] == c[0]);
-    /* k = 16 of 2,000 samples of few answers: exact; the same through one more, silent, huge pool */
+    /* k = 16 of 2,000 samples of few answers: exact; the same through one more, silent, huge pool
+     */
     const int64_t k16[] = {16};
     double few, far;
     CHECK_STATUS(rex_maj_at_k(answer, reward, 100, k16, 1, 5, 6, &few, exact, NULL), REX_OK);
@@ -238,7 +247,8 @@ START_TEST(t_majority_drawn_agrees_with_exact) {
         }
         uint32_t best = 0;
         for (uint32_t x = 1; x < 16; x++)
-            if (votes[x] > votes[best] || (votes[x] == votes[best] && votes[x] && first[x] < first[best]))
+            if (votes[x] > votes[best] ||
+                (votes[x] == votes[best] && votes[x] && first[x] < first[best]))
                 best = x;
         sum += best == 2;
     }
@@ -248,7 +258,8 @@ START_TEST(t_majority_drawn_agrees_with_exact) {
     free(reward);
 } END_TEST
 
-/* ---- small measures ------------------------------------------------------------------------------------ */
+/* ---- small measures
+ * ------------------------------------------------------------------------------------ */
 
 START_TEST(t_first_correct_and_gap_and_bins) {
     const double r[] = {0, 0, 1, 0, 1};
@@ -278,7 +289,8 @@ START_TEST(t_t_quantile_meets_the_table) {
     CHECK_NEAR(rex_t_quantile(1000000), REX_Z95, 1e-5);
 } END_TEST
 
-/* ---- intervals ---------------------------------------------------------------------------------------- */
+/* ---- intervals
+ * ---------------------------------------------------------------------------------------- */
 
 typedef struct {
     size_t first[401];
@@ -343,7 +355,8 @@ static void coverage(bool analytic) {
         CHECK(hit[j] >= 0.92 * rounds && hit[j] <= 0.98 * rounds);
         CHECK_NEAR(bias[j], 0.0, 4.0 * sqrt(spread[j] / rounds));
         CHECK_NEAR(width[j], 2.0 * rex_t_quantile(39) * sqrt(spread[j]), 0.15 * width[j]);
-        if (hit[j] < 0.92 * rounds || hit[j] > 0.98 * rounds) fprintf(stderr, "hits %d of %d\n", hit[j], rounds);
+        if (hit[j] < 0.92 * rounds || hit[j] > 0.98 * rounds)
+            fprintf(stderr, "hits %d of %d\n", hit[j], rounds);
     }
 }
 START_TEST(t_bootstrap_covers) { coverage(false); } END_TEST
@@ -370,7 +383,8 @@ START_TEST(t_bootstrap_agrees_with_normal_theory) {
         CHECK(boot.pass[j].value == normal.pass[j].value);
         CHECK_NEAR(boot.pass[j].low, normal.pass[j].low, 0.1 * w);
         CHECK_NEAR(boot.pass[j].high, normal.pass[j].high, 0.1 * w);
-        CHECK_NEAR(boot.pow[j].low, normal.pow[j].low, 0.1 * (normal.pow[j].high - normal.pow[j].low));
+        CHECK_NEAR(boot.pow[j].low, normal.pow[j].low,
+                   0.1 * (normal.pow[j].high - normal.pow[j].low));
     }
     const double w = normal.s2c_solvable.high - normal.s2c_solvable.low;
     CHECK_NEAR(boot.s2c_solvable.low, normal.s2c_solvable.low, 0.12 * w);
@@ -501,7 +515,8 @@ START_TEST(t_workers_change_nothing) {
     static uint32_t answer[400 * 16];
     state = 17;
     draw_pool(&p, 200, 16, 1.0);
-    for (size_t i = 0; i < 200 * 16; i++) answer[i] = p.reward[i] == 1.0 ? 0 : 1 + (uint32_t)below(4);
+    for (size_t i = 0; i < 200 * 16; i++)
+        answer[i] = p.reward[i] == 1.0 ? 0 : 1 + (uint32_t)below(4);
     p.s.answer = answer;
     const int64_t k[] = {1, 3, 16};
     rex_passk_opts o;
@@ -551,7 +566,8 @@ START_TEST(t_mean_and_ratio_intervals) {
     CHECK_STATUS(rex_mean_interval(NULL, nan, 2, &o, &boot, &e), REX_ENAN);
 } END_TEST
 
-/* ---- refusals and memory ----------------------------------------------------------------------------------- */
+/* ---- refusals and memory
+ * ----------------------------------------------------------------------------------- */
 
 START_TEST(t_k_above_a_prompt_names_it) {
     const size_t first[] = {0, 3, 4};
@@ -615,7 +631,8 @@ REX_TEST_MAIN("metrics", t_pass_table_of_8, t_pass_table_of_256, t_pass_huge_n_i
               t_pass_pow_best_equal_enumeration, t_majority_equals_enumeration,
               t_majority_of_one_is_pass_of_one, t_majority_drawn_agrees_with_exact,
               t_first_correct_and_gap_and_bins, t_t_quantile_meets_the_table, t_bootstrap_covers,
-              t_analytic_covers, t_bootstrap_agrees_with_normal_theory, t_lone_prompt_has_an_interval,
-              t_unanimous_files_are_not_certain, t_paired_p_is_that_of_the_interval,
-              t_pairs_are_matched_by_name, t_workers_change_nothing, t_mean_and_ratio_intervals,
-              t_k_above_a_prompt_names_it, t_every_allocation_may_fail)
+              t_analytic_covers, t_bootstrap_agrees_with_normal_theory,
+              t_lone_prompt_has_an_interval, t_unanimous_files_are_not_certain,
+              t_paired_p_is_that_of_the_interval, t_pairs_are_matched_by_name,
+              t_workers_change_nothing, t_mean_and_ratio_intervals, t_k_above_a_prompt_names_it,
+              t_every_allocation_may_fail)

@@ -22,12 +22,16 @@ static rex_status open_text(const char *text, uint32_t want, uint32_t need, cons
 START_TEST(t_columns_of_mixed_rows) {
     rex_records *r;
     rex_err e = {.text = ""};
-    CHECK_OK(open_text("{\"prompt_id\":\"b\",\"sample\":0,\"reward\":true,\"extracted\":\"4\\u0032\","
-                       "\"logp\":[-1, -0.5 ,-0.25],\"other\":{\"reward\":7,\"x\":[\"}\"]}}\n"
-                       "{\"reward\": 0.0, \"prompt_id\": \"a\", \"extracted\": 42, \"logprob\": -3, \"n_tok\": 2}\r\n"
-                       "{\"prompt_id\":\"b\",\"sample\":1,\"reward\":false,\"extracted\":null,\"logp\":[]}\n\n",
-                       REX_F(REWARD) | REX_F(EXTRACTED) | REX_F(LOGP) | REX_F(LOGPROB) | REX_F(N_TOK),
-                       REX_F(REWARD), NULL, &r, &e), e);
+    CHECK_OK(
+        open_text("{\"prompt_id\":\"b\",\"sample\":0,\"reward\":true,\"extracted\":\"4\\u0032\","
+                  "\"logp\":[-1, -0.5 ,-0.25],\"other\":{\"reward\":7,\"x\":[\"}\"]}}\n"
+                  "{\"reward\": 0.0, \"prompt_id\": \"a\", \"extracted\": 42, \"logprob\": -3, "
+                  "\"n_tok\": 2}\r\n"
+                  "{\"prompt_id\":\"b\",\"sample\":1,\"reward\":false,\"extracted\":null,\"logp\":["
+                  "]}\n\n",
+                  REX_F(REWARD) | REX_F(EXTRACTED) | REX_F(LOGP) | REX_F(LOGPROB) | REX_F(N_TOK),
+                  REX_F(REWARD), NULL, &r, &e),
+        e);
     CHECK_EQ(rex_records_rows(r), 3);
     CHECK_EQ(rex_records_groups(r), 2);
     CHECK_TEXT(rex_records_name(r, 0), "b");
@@ -62,8 +66,9 @@ START_TEST(t_columns_of_mixed_rows) {
 
 START_TEST(t_missing_ids_are_line_numbers) {
     rex_records *r;
-    CHECK_STATUS(open_text("{\"reward\":1}\n{\"reward\":1,\"prompt_id\":7}\n{\"reward\":0}\n", REX_F(REWARD),
-                           0, NULL, &r, NULL), REX_OK);
+    CHECK_STATUS(open_text("{\"reward\":1}\n{\"reward\":1,\"prompt_id\":7}\n{\"reward\":0}\n",
+                           REX_F(REWARD), 0, NULL, &r, NULL),
+                 REX_OK);
     CHECK_EQ(rex_records_groups(r), 3);
     CHECK_TEXT(rex_records_name(r, 0), "0");
     CHECK_TEXT(rex_records_name(r, 1), "7");
@@ -74,8 +79,9 @@ START_TEST(t_missing_ids_are_line_numbers) {
 START_TEST(t_maps_reach_into_objects) {
     rex_records *r;
     rex_err e = {.text = ""};
-    const char *const text = "{\"uid\":\"q\",\"score\":{\"acc\":1},\"a.b\":\"dot\",\"a\":{\"b\":\"deep\"}}\n"
-                             "{\"uid\":\"q\",\"score\":{\"acc\":0},\"a\":{\"b\":\"deep\"}}\n";
+    const char *const text =
+        "{\"uid\":\"q\",\"score\":{\"acc\":1},\"a.b\":\"dot\",\"a\":{\"b\":\"deep\"}}\n"
+        "{\"uid\":\"q\",\"score\":{\"acc\":0},\"a\":{\"b\":\"deep\"}}\n";
     CHECK_OK(open_text(text, REX_F(REWARD) | REX_F(EXTRACTED), REX_F(REWARD),
                        "prompt_id=uid,reward=score.acc,extracted=a.b", &r, &e), e);
     CHECK_EQ(rex_records_groups(r), 1);
@@ -84,8 +90,9 @@ START_TEST(t_maps_reach_into_objects) {
     CHECK_TEXT(rex_records_str(r, REX_FI_EXTRACTED, 1), "deep");
     rex_records_close(r);
     static const char *const bad[][2] = {
-        {"rewrd=x", "did you mean reward"}, {"reward", "field=their.field"}, {"reward=", "field=their.field"},
-        {"reward=a,reward=b", "twice"}, {"reward=a..b", "empty name"}, {"reward=a.b.c.d.e", "deeper"}};
+        {"rewrd=x", "did you mean reward"}, {"reward", "field=their.field"},
+        {"reward=", "field=their.field"},   {"reward=a,reward=b", "twice"},
+        {"reward=a..b", "empty name"},      {"reward=a.b.c.d.e", "deeper"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         CHECK_STATUS(open_text(text, REX_F(REWARD), 0, bad[i][0], &r, &e), REX_EARG);
         CHECK_HAS(e.text, bad[i][1]);
@@ -94,58 +101,63 @@ START_TEST(t_maps_reach_into_objects) {
 } END_TEST
 
 START_TEST(t_every_way_of_being_broken) {
-    static const struct { const char *text, *has[2]; } bad[] = {
-        {"{\"reward\":1}\n{\"reward\":null}\n", {"line 2", "null"}},
-        {"{\"prompt_id\":\"a\"}\n", {"line 1: reward", "missing"}},
-        {"{\"reward\":\"1\"}\n", {"line 1: reward", "expected a number, found a string"}},
-        {"{\"reward\":1e999}\n", {"line 1: reward", "range"}},
-        {"{\"reward\":NaN}\n", {"line 1", "byte"}},
-        {"{\"reward\":1\n", {"line 1", "byte"}},
-        {"{\"reward\":1}{}\n", {"line 1", "byte"}},
-        {"[1]\n", {"line 1", "an object"}},
-        {"{\"reward\":1}\n\n{\"reward\":1}\n", {"line 2", "empty"}},
-        {"{\"reward\":1,\"reward\":0}\n", {"line 1", "twice"}},
-        {"{\"reward\":1,\"prompt_id\":true}\n", {"line 1: prompt_id", "found true"}},
-        {"{\"reward\":1,\"sample\":-1}\n", {"line 1: sample", "-1"}},
-        {"{\"reward\":1,\"sample\":1.5}\n", {"line 1: sample", "1.5"}},
-        {"{\"reward\":1,\"extracted\":[1]}\n", {"line 1: extracted", "an array"}},
-        {"{\"reward\":1,\"logp\":[1,]}\n", {"line 1: logp", "list"}},
-        {"{\"reward\":1,\"logp\":[1 2]}\n", {"line 1: logp", "','"}},
-        {"{\"reward\":1,\"logp\":[\"1\"]}\n", {"line 1: logp", "no number"}},
-        {"{\"reward\":1,\"logp\":3}\n", {"line 1: logp", "list"}},
-        {"{\"prompt_id\":\"a\",\"sample\":3,\"reward\":1}\n{\"prompt_id\":\"b\",\"sample\":3,\"reward\":1}\n"
-         "{\"prompt_id\":\"a\",\"sample\":1,\"reward\":1}\n{\"prompt_id\":\"a\",\"sample\":3,\"reward\":0}\n",
-         {"lines 1 and 4", "sample 3 of prompt 'a'"}}};
+    static const struct { const char *text, *has[2];
+    } bad[] = {{"{\"reward\":1}\n{\"reward\":null}\n", {"line 2", "null"}},
+               {"{\"prompt_id\":\"a\"}\n", {"line 1: reward", "missing"}},
+               {"{\"reward\":\"1\"}\n", {"line 1: reward", "expected a number, found a string"}},
+               {"{\"reward\":1e999}\n", {"line 1: reward", "range"}},
+               {"{\"reward\":NaN}\n", {"line 1", "byte"}},
+               {"{\"reward\":1\n", {"line 1", "byte"}},
+               {"{\"reward\":1}{}\n", {"line 1", "byte"}},
+               {"[1]\n", {"line 1", "an object"}},
+               {"{\"reward\":1}\n\n{\"reward\":1}\n", {"line 2", "empty"}},
+               {"{\"reward\":1,\"reward\":0}\n", {"line 1", "twice"}},
+               {"{\"reward\":1,\"prompt_id\":true}\n", {"line 1: prompt_id", "found true"}},
+               {"{\"reward\":1,\"sample\":-1}\n", {"line 1: sample", "-1"}},
+               {"{\"reward\":1,\"sample\":1.5}\n", {"line 1: sample", "1.5"}},
+               {"{\"reward\":1,\"extracted\":[1]}\n", {"line 1: extracted", "an array"}},
+               {"{\"reward\":1,\"logp\":[1,]}\n", {"line 1: logp", "list"}},
+               {"{\"reward\":1,\"logp\":[1 2]}\n", {"line 1: logp", "','"}},
+               {"{\"reward\":1,\"logp\":[\"1\"]}\n", {"line 1: logp", "no number"}},
+               {"{\"reward\":1,\"logp\":3}\n", {"line 1: logp", "list"}},
+               {"{\"prompt_id\":\"a\",\"sample\":3,\"reward\":1}\n{\"prompt_id\":\"b\",\"sample\":"
+                "3,\"reward\":1}\n"
+                "{\"prompt_id\":\"a\",\"sample\":1,\"reward\":1}\n{\"prompt_id\":\"a\",\"sample\":"
+                "3,\"reward\":0}\n",
+                {"lines 1 and 4", "sample 3 of prompt 'a'"}}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         rex_records *r;
         rex_err e = {.text = ""};
-        CHECK_STATUS(open_text(bad[i].text, REX_F(REWARD) | REX_F(EXTRACTED) | REX_F(LOGP), REX_F(REWARD),
-                               NULL, &r, &e) == REX_OK, false);
+        CHECK_STATUS(open_text(bad[i].text, REX_F(REWARD) | REX_F(EXTRACTED) | REX_F(LOGP),
+                               REX_F(REWARD), NULL, &r, &e) == REX_OK,
+                     false);
         CHECK(!r);
         for (int j = 0; j < 2; j++)
             if (!strstr(e.text, bad[i].has[j]))
-                rex_test_fail(__FILE__, __LINE__, "case %zu: \"%s\" has no \"%s\"", i, e.text, bad[i].has[j]);
+                rex_test_fail(__FILE__, __LINE__, "case %zu: \"%s\" has no \"%s\"", i, e.text,
+                              bad[i].has[j]);
     }
 } END_TEST
 
 START_TEST(t_broken_rewards_can_be_dropped_or_kept) {
-    const char *const path = file("{\"prompt_id\":\"x\",\"reward\":null}\n{\"prompt_id\":\"y\",\"reward\":1}\n");
-    rex_records_opts o;
-    rex_records *r;
-    rex_records_defaults(&o);
-    o.want = o.need = REX_F(REWARD);
-    o.broken = REX_BROKEN_DROP;
-    CHECK_STATUS(rex_records_open(path, &o, &r, NULL), REX_OK);
-    CHECK_EQ(rex_records_rows(r), 1);
-    CHECK_EQ(rex_records_dropped(r), 1);
-    CHECK_EQ(rex_records_groups(r), 1);
-    CHECK_EQ(rex_records_line(r, 0), 2);
-    rex_records_close(r);
-    o.broken = REX_BROKEN_KEEP;
-    CHECK_STATUS(rex_records_open(path, &o, &r, NULL), REX_OK);
-    CHECK_EQ(rex_records_rows(r), 2);
-    CHECK(isnan(rex_records_num(r, REX_FI_REWARD)[0]));
-    rex_records_close(r);
+        const char *const path =
+            file("{\"prompt_id\":\"x\",\"reward\":null}\n{\"prompt_id\":\"y\",\"reward\":1}\n");
+        rex_records_opts o;
+        rex_records *r;
+        rex_records_defaults(&o);
+        o.want = o.need = REX_F(REWARD);
+        o.broken = REX_BROKEN_DROP;
+        CHECK_STATUS(rex_records_open(path, &o, &r, NULL), REX_OK);
+        CHECK_EQ(rex_records_rows(r), 1);
+        CHECK_EQ(rex_records_dropped(r), 1);
+        CHECK_EQ(rex_records_groups(r), 1);
+        CHECK_EQ(rex_records_line(r, 0), 2);
+        rex_records_close(r);
+        o.broken = REX_BROKEN_KEEP;
+        CHECK_STATUS(rex_records_open(path, &o, &r, NULL), REX_OK);
+        CHECK_EQ(rex_records_rows(r), 2);
+        CHECK(isnan(rex_records_num(r, REX_FI_REWARD)[0]));
+        rex_records_close(r);
 } END_TEST
 
 START_TEST(t_group_names_a_row) {
@@ -154,8 +166,10 @@ START_TEST(t_group_names_a_row) {
     rex_err e;
     rex_records_defaults(&o);
     o.group_field = true;
-    CHECK_STATUS(rex_records_open(file("{\"group\":\"g\",\"prompt_id\":\"p\"}\n{\"prompt_id\":\"p\"}\n"), &o, &r,
-                                  NULL), REX_OK);
+    CHECK_STATUS(
+        rex_records_open(file("{\"group\":\"g\",\"prompt_id\":\"p\"}\n{\"prompt_id\":\"p\"}\n"), &o,
+                         &r, NULL),
+        REX_OK);
     CHECK_TEXT(rex_records_name(r, 0), "g");
     CHECK_TEXT(rex_records_name(r, 1), "p");
     rex_records_close(r);
@@ -189,10 +203,14 @@ START_TEST(t_prompts_in_their_spellings) {
     size_t n;
     rex_err e = {.text = ""};
     CHECK_STATUS(rex_arena_open(0, &a, NULL), REX_OK);
-    CHECK_OK(rex_prompts_read(a, file("{\"prompt\":\"a\\nb\",\"answer\":[1,2]}\n"
-                                      "{\"prompt_id\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"label\":\"x\"}\n"
-                                      "{\"question\":\"q?\",\"problem\":{\"n\":1}}\n"
-                                      "{\"prompt_ids\":[1,2,3]}\n"), NULL, &p, &n, &e), e);
+    CHECK_OK(rex_prompts_read(a,
+                              file("{\"prompt\":\"a\\nb\",\"answer\":[1,2]}\n"
+                                   "{\"prompt_id\":\"m\",\"messages\":[{\"role\":\"user\","
+                                   "\"content\":\"hi\"}],\"label\":\"x\"}\n"
+                                   "{\"question\":\"q?\",\"problem\":{\"n\":1}}\n"
+                                   "{\"prompt_ids\":[1,2,3]}\n"),
+                              NULL, &p, &n, &e),
+             e);
     CHECK_EQ(n, 4);
     CHECK_TEXT(p[0].id, "0");
     CHECK_TEXT(p[0].text, "a\nb");
@@ -218,31 +236,33 @@ START_TEST(t_prompts_in_their_spellings) {
 } END_TEST
 
 START_TEST(t_sample_line_keeps_everything) {
-    static const char text[] =
-        "{\"prompt_id\":\"p\",\"zz\":{\"a\":[1, 2.50]},\"reward\":null,\"sample\":3,\"ids\":[5,6],"
-        "\"logp\":[-0.1,-2],\"text\":\"a\\\"b\",\"k\\u00e9y\":true,\"extracted\":7,\"finish\":\"stop\",\"bonus\":null}";
-    static const char want[] =
-        "{\"v\":1,\"prompt_id\":\"p\",\"sample\":3,\"ids\":[5,6],\"text\":\"a\\\"b\",\"logp\":[-0.1,-2],"
-        "\"finish\":\"stop\",\"reward\":null,\"extracted\":\"7\",\"zz\":{\"a\":[1, 2.50]},\"k\xc3\xa9y\":true,"
-        "\"bonus\":null}\n";
-    rex_arena *a;
-    rex_sample s;
-    rex_str line;
-    rex_err e = {.text = ""};
-    CHECK_STATUS(rex_arena_open(0, &a, NULL), REX_OK);
-    CHECK_OK(rex_sample_parse(a, rex_str_of(text), 1, NULL, &s, &e), e);
-    CHECK_EQ(s.sample, 3);
-    CHECK(isnan(s.reward) && (s.has & REX_F(REWARD)) && !(s.has & REX_F(BONUS)));
-    CHECK(s.n_logp == 2 && s.logp[0] == -0.1f);
-    CHECK_OK(rex_sample_line(a, &s, &line, &e), e);
-    CHECK_TEXT(line, want);
-    /* the line read again writes itself */
-    rex_sample t;
-    rex_str again;
-    CHECK_OK(rex_sample_parse(a, (rex_str){line.p, line.n - 1}, 1, NULL, &t, &e), e);
-    CHECK_OK(rex_sample_line(a, &t, &again, &e), e);
-    CHECK_TEXT(again, want);
-    rex_arena_close(a);
+        static const char text[] = "{\"prompt_id\":\"p\",\"zz\":{\"a\":[1, "
+                                   "2.50]},\"reward\":null,\"sample\":3,\"ids\":[5,6],"
+                                   "\"logp\":[-0.1,-2],\"text\":\"a\\\"b\",\"k\\u00e9y\":true,"
+                                   "\"extracted\":7,\"finish\":\"stop\",\"bonus\":null}";
+        static const char want[] = "{\"v\":1,\"prompt_id\":\"p\",\"sample\":3,\"ids\":[5,6],"
+                                   "\"text\":\"a\\\"b\",\"logp\":[-0.1,-2],"
+                                   "\"finish\":\"stop\",\"reward\":null,\"extracted\":\"7\",\"zz\":"
+                                   "{\"a\":[1, 2.50]},\"k\xc3\xa9y\":true,"
+                                   "\"bonus\":null}\n";
+        rex_arena *a;
+        rex_sample s;
+        rex_str line;
+        rex_err e = {.text = ""};
+        CHECK_STATUS(rex_arena_open(0, &a, NULL), REX_OK);
+        CHECK_OK(rex_sample_parse(a, rex_str_of(text), 1, NULL, &s, &e), e);
+        CHECK_EQ(s.sample, 3);
+        CHECK(isnan(s.reward) && (s.has & REX_F(REWARD)) && !(s.has & REX_F(BONUS)));
+        CHECK(s.n_logp == 2 && s.logp[0] == -0.1f);
+        CHECK_OK(rex_sample_line(a, &s, &line, &e), e);
+        CHECK_TEXT(line, want);
+        /* the line read again writes itself */
+        rex_sample t;
+        rex_str again;
+        CHECK_OK(rex_sample_parse(a, (rex_str){line.p, line.n - 1}, 1, NULL, &t, &e), e);
+        CHECK_OK(rex_sample_line(a, &t, &again, &e), e);
+        CHECK_TEXT(again, want);
+        rex_arena_close(a);
 } END_TEST
 
 START_TEST(t_samples_of_the_shared_pool) {
@@ -289,9 +309,10 @@ static rex_status both_ways(const char *path) {
 }
 
 START_TEST(t_records_survive_failing_memory) {
-    const char *const path = file("{\"prompt_id\":\"a\",\"sample\":1,\"reward\":1,\"extracted\":\"\\u0041\",\"x\":1}\n"
-                                  "{\"prompt_id\":\"a\",\"sample\":0,\"reward\":0,\"logp\":[1,2],\"ent\":[3]}\n");
-    REX_TORTURE(both_ways(path));
+        const char *const path = file(
+            "{\"prompt_id\":\"a\",\"sample\":1,\"reward\":1,\"extracted\":\"\\u0041\",\"x\":1}\n"
+            "{\"prompt_id\":\"a\",\"sample\":0,\"reward\":0,\"logp\":[1,2],\"ent\":[3]}\n");
+        REX_TORTURE(both_ways(path));
 } END_TEST
 
 REX_TEST_MAIN("records", t_columns_of_mixed_rows, t_missing_ids_are_line_numbers,

@@ -7,10 +7,10 @@
  * estimate is centred on the biased plug-in 1-(1-c/n)^k, so each prompt's redraw enters as its
  * deviation from its own mean. And the values of prompts already scatter by their sampling error,
  * which the second level would count again, so the first level is shrunk towards the mean until
- * both together have the variance S^2/P of a mean of P independent prompts (Davison and Hinkley 1997,
- * section 3.8, in its shrunken form). With one prompt there is no first level and the interval speaks
- * of that prompt alone. What cannot be redrawn from a count (majority, graded rewards) is drawn by
- * prompt, whose variance is S^2/P by itself.
+ * both together have the variance S^2/P of a mean of P independent prompts (Davison and Hinkley
+ * 1997, section 3.8, in its shrunken form). With one prompt there is no first level and the
+ * interval speaks of that prompt alone. What cannot be redrawn from a count (majority, graded
+ * rewards) is drawn by prompt, whose variance is S^2/P by itself.
  *
  * The interval is the percentile interval, widened about the value by t/z for few prompts (the
  * "expanded percentile" of Hesterberg 2015). A replicate names its draws (seed; prompt, replicate),
@@ -37,7 +37,8 @@ double rex_t_quantile(size_t df) {
     const double g1 = z * (z2 + 1.0) / 4.0;
     const double g2 = z * ((5.0 * z2 + 16.0) * z2 + 3.0) / 96.0;
     const double g3 = z * (((3.0 * z2 + 19.0) * z2 + 17.0) * z2 - 15.0) / 384.0;
-    const double g4 = z * ((((79.0 * z2 + 776.0) * z2 + 1482.0) * z2 - 1920.0) * z2 - 945.0) / 92160.0;
+    const double g4 =
+        z * ((((79.0 * z2 + 776.0) * z2 + 1482.0) * z2 - 1920.0) * z2 - 945.0) / 92160.0;
     return z + d * (g1 + d * (g2 + d * (g3 + d * g4)));
 }
 
@@ -73,8 +74,8 @@ static inline uint32_t next_word(words *w) {
 
 /* Up to four columns over the drawn rows: the sums stay in registers. `x` is what a prompt brings,
  * `y` and `z` its redraws (NULL: none). */
-static void add_rows(const double *const *x, const double *const *y, const double *const *z, size_t n,
-                     size_t from, size_t width, double *sum) {
+static void add_rows(const double *const *x, const double *const *y, const double *const *z,
+                     size_t n, size_t from, size_t width, double *sum) {
     double s[4] = {0.0, 0.0, 0.0, 0.0};
     if (width == 4 && y && !z) {
         for (size_t i = 0; i < n; i++)
@@ -113,7 +114,8 @@ static void replicate(void *ud, size_t item, int worker) {
             row[0][i] = j->base + g * cols;
             for (int k = 0; k < 2; k++)
                 if (b->in[k])
-                    row[k + 1][i] = b->in[k][g].value + alias_draw(&b->in[k][g], next_word(&w)) * cols;
+                    row[k + 1][i] =
+                        b->in[k][g].value + alias_draw(&b->in[k][g], next_word(&w)) * cols;
         }
         for (size_t c = 0; c < cols; c += 4)
             add_rows(row[0], b->in[0] ? row[1] : NULL, b->in[1] ? row[2] : NULL, n, c,
@@ -227,8 +229,8 @@ void rex_boot_defaults(rex_boot_opts *o) {
     *o = (rex_boot_opts){.size = sizeof *o, .draws = 2000, .lo = -INFINITY, .hi = INFINITY};
 }
 
-/* Two-sided tail of the standard normal, by the continued fraction of erfc beyond 2.5 and the series
- * of erf below: 1e-12 relative, which is more than a p-value deserves. */
+/* Two-sided tail of the standard normal, by the continued fraction of erfc beyond 2.5 and the
+ * series of erf below: 1e-12 relative, which is more than a p-value deserves. */
 static double normal_p(double z) {
     const double x = fabs(z), x2 = x * x;
     const double density = 0.3989422804014327 * rex_exp(-0.5 * x2);
@@ -272,7 +274,9 @@ rex_interval rex_normal_interval(double value, double se, size_t n, double lo, d
     return out;
 }
 
-bool rex_boot_too_long(size_t n, int64_t draws) { return (double)n * (double)draws > REX_BOOT_WORK; }
+bool rex_boot_too_long(size_t n, int64_t draws) {
+    return (double)n * (double)draws > REX_BOOT_WORK;
+}
 
 rex_status rex_mean_interval(rex_pool *p, const double *v, size_t n, const rex_boot_opts *o,
                              rex_interval *out, rex_err *e) {
@@ -327,12 +331,15 @@ rex_status rex_ratio_interval(rex_pool *p, const double *num, const double *den,
             if (rep[2 * i] > 0.0 && rep[2 * i + 1] > 0.0)
                 rep[kept++] = rex_log(rep[2 * i] / rep[2 * i + 1]);
         if (s == REX_OK && kept > 0)
-            l = rex_boot_interval(rep, kept, l.value, se, rex_t_quantile(n - 1) / REX_Z95, -INFINITY,
-                                  INFINITY);
+            l = rex_boot_interval(rep, kept, l.value, se, rex_t_quantile(n - 1) / REX_Z95,
+                                  -INFINITY, INFINITY);
     }
     if (s == REX_OK)
-        *out = (rex_interval){.value = top / bottom, .low = fmax(rex_exp(l.low), o->lo),
-                              .high = fmin(rex_exp(l.high), o->hi), .se = se * top / bottom, .p = l.p};
+        *out = (rex_interval){.value = top / bottom,
+                              .low = fmax(rex_exp(l.low), o->lo),
+                              .high = fmin(rex_exp(l.high), o->hi),
+                              .se = se * top / bottom,
+                              .p = l.p};
     rex_arena_close(a);
     return s;
 }

@@ -7,13 +7,15 @@
  * first row p and its number of votes m. With `after(b)` the samples of answer b behind row p, the
  * subsets of that kind are
  *
- *   C(after(a), m-1) * [x^(k-m)] (1+x)^rest * prod_{b != a} (sum_{t<m} C(n_b,t) x^t + C(after(b),m) x^m)
+ *   C(after(a), m-1) * [x^(k-m)] (1+x)^rest * prod_{b != a} (sum_{t<m} C(n_b,t) x^t + C(after(b),m)
+ * x^m)
  *
- * because a rival may have fewer votes, or as many if all of them lie behind p. If 2m > k no rival can
- * reach m votes, and if 3m > k at most one can, which leaves sums of products of two coefficients;
- * below that the polynomial is multiplied out, cut at degree k-m. All in double: every coefficient is
- * at most C(n,k), and the answer is a probability, so the error is a few ulps of one. What would cost
- * more than REX_MAJ_COST multiplications, or overflow, is estimated from named subsets instead.
+ * because a rival may have fewer votes, or as many if all of them lie behind p. If 2m > k no rival
+ * can reach m votes, and if 3m > k at most one can, which leaves sums of products of two
+ * coefficients; below that the polynomial is multiplied out, cut at degree k-m. All in double:
+ * every coefficient is at most C(n,k), and the answer is a probability, so the error is a few ulps
+ * of one. What would cost more than REX_MAJ_COST multiplications, or overflow, is estimated from
+ * named subsets instead.
  */
 #include "metrics.h"
 
@@ -105,7 +107,8 @@ static size_t rows_in_sum(const ballot *b, size_t x, bool flip) {
     return flip ? b->count[x] - b->gain[x] : b->gain[x];
 }
 
-/* Steps that `exact_at` would spend on this k, and whether summing the wrong ones is the cheaper. */
+/* Steps that `exact_at` would spend on this k, and whether summing the wrong ones is the cheaper.
+ */
 static double exact_cost(const ballot *b, size_t k, bool *flip) {
     double cost[2] = {0.0, 0.0}, rows[2] = {0.0, 0.0};
     for (size_t x = 0; x < b->n_ans; x++)
@@ -129,12 +132,14 @@ static double exact_cost(const ballot *b, size_t k, bool *flip) {
 
 /* Ways to fill the other k-m places when at most one rival can reach m votes: all ways, less those
  * in which a rival has m or more, and again those in which it has m votes behind p. */
-static double fill_single(const ballot *b, uint32_t a, size_t m, size_t places, const double *over) {
+static double fill_single(const ballot *b, uint32_t a, size_t m, size_t places,
+                          const double *over) {
     const size_t others = b->n - b->count[a];
     double ways = choose(b, others, places);
     for (uint32_t x = 0; x < b->n_ans; x++)
         if (x != a && b->count[x] >= m)
-            ways += choose(b, b->after[x], m) * choose(b, others - b->count[x], places - m) - over[x];
+            ways +=
+                choose(b, b->after[x], m) * choose(b, others - b->count[x], places - m) - over[x];
     return ways;
 }
 
@@ -204,7 +209,8 @@ static double exact_at(ballot *b, size_t k, double *over) {
 }
 
 /* Subsets by the first steps of a shuffle; the leader at every size on the way is kept as rows come
- * in: votes only grow and first rows only fall, so the leader can change to the last voter alone. */
+ * in: votes only grow and first rows only fall, so the leader can change to the last voter alone.
+ */
 static rex_status drawn(rex_arena *a, ballot *b, const int64_t *k, const bool *skip, size_t n_k,
                         uint64_t seed, uint64_t stream, double *out, rex_err *e) {
     size_t k_max = 0;
@@ -224,7 +230,8 @@ static rex_status drawn(rex_arena *a, ballot *b, const int64_t *k, const bool *s
         uint32_t best = NO_VOTE;
         rex_u32x4 word = {{0, 0, 0, 0}};
         for (size_t i = 0; i < k_max; i++) {
-            if ((i & 3) == 0) word = rex_rand_u32x4(key, (rex_u32x4){{(uint32_t)(i >> 2), d, lo, hi}});
+            if ((i & 3) == 0)
+                word = rex_rand_u32x4(key, (rex_u32x4){{(uint32_t)(i >> 2), d, lo, hi}});
             const size_t j = i + (size_t)(((uint64_t)word.v[i & 3] * (b->n - i)) >> 32);
             const uint32_t row = perm[j];
             perm[j] = perm[i];
@@ -288,8 +295,8 @@ rex_status rex_maj_at_k(const uint32_t *answer, const double *reward, size_t n, 
     rex_arena *a = NULL;
     REX_TRY(rex_arena_open(0, &a, e));
     bool *const flag = exact ? exact : rex_arena_take(a, n_k, sizeof *flag, e);
-    const rex_status s = flag ? rex_majority(a, answer, reward, n, k, n_k, seed, stream, out, flag, e)
-                              : REX_ENOMEM;
+    const rex_status s =
+        flag ? rex_majority(a, answer, reward, n, k, n_k, seed, stream, out, flag, e) : REX_ENOMEM;
     rex_arena_close(a);
     return s;
 }

@@ -24,9 +24,9 @@ double rex_t_quantile(size_t df);
 #define REX_Z95 1.959963984540054
 
 /* rex_maj_at_k with its scratch taken from `a` (the caller goes back to its mark). */
-REX_MUST rex_status rex_majority(rex_arena *a, const uint32_t *answer, const double *reward, size_t n,
-                                 const int64_t *k, size_t n_k, uint64_t seed, uint64_t stream,
-                                 double *out, bool *exact, rex_err *e);
+REX_MUST rex_status rex_majority(rex_arena *a, const uint32_t *answer, const double *reward,
+                                 size_t n, const int64_t *k, size_t n_k, uint64_t seed,
+                                 uint64_t stream, double *out, bool *exact, rex_err *e);
 #define REX_MAJ_DRAWS 10000
 
 /* ---- the bootstrap (bootstrap.c) ---------------------------------------------------------- */
@@ -38,8 +38,9 @@ typedef struct {
     size_t n;
 } rex_within;
 
-/* Right and wrong of every prompt, and what follows from the counts alone: pass@k for each k, pass^k
- * for each k, samples-to-correct (cols = 2 n_k + 1), with the within-prompt law of each prompt. */
+/* Right and wrong of every prompt, and what follows from the counts alone: pass@k for each k,
+ * pass^k for each k, samples-to-correct (cols = 2 n_k + 1), with the within-prompt law of each
+ * prompt. */
 typedef struct {
     size_t n_prompts, cols;
     const size_t *n, *c;     /* set by the caller */
@@ -54,11 +55,11 @@ REX_MUST rex_status rex_counts_fill(rex_arena *a, const int64_t *k, size_t n_k, 
 typedef struct {
     size_t n, cols;
     const double *v;           /* (n, cols) */
-    const uint32_t *like;      /* per prompt: one with the same row and law (for the cache), or NULL */
+    const uint32_t *like; /* per prompt: one with the same row and law (for the cache), or NULL */
     const rex_within *in[2];   /* per prompt; NULL: nothing is drawn within prompts */
     const double *in_mean[2];  /* (n, cols): the mean of the within-prompt law */
     const double *in_var;      /* cols: the mean within-prompt variance of the statistics */
-    const double *weight;      /* n, or NULL: the mean is sum(w v) / sum(w), by prompt; one column */
+    const double *weight; /* n, or NULL: the mean is sum(w v) / sum(w), by prompt; one column */
     uint64_t seed;
     int64_t draws;
 } rex_boot;

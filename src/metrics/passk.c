@@ -61,7 +61,8 @@ void rex_sort_index(const double *v, size_t n, uint32_t *order, uint32_t *tmp) {
             const size_t mid = lo + width < n ? lo + width : n;
             const size_t hi = lo + 2 * width < n ? lo + 2 * width : n;
             size_t i = lo, j = mid, t = lo;
-            while (i < mid && j < hi) tmp[t++] = v[order[j]] < v[order[i]] ? order[j++] : order[i++];
+            while (i < mid && j < hi)
+                tmp[t++] = v[order[j]] < v[order[i]] ? order[j++] : order[i++];
             while (i < mid) tmp[t++] = order[i++];
             while (j < hi) tmp[t++] = order[j++];
         }

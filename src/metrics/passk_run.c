@@ -2,9 +2,9 @@
  *
  * passk_run.c: one file of scored samples, or two on the same prompts, to a table of values with
  * intervals. Statistics that follow from the count of right samples are redrawn on both levels;
- * cov, maj, best and avg by prompt (see bootstrap.c). A value that is the same bound for every prompt
- * leaves nothing to redraw: its interval is the exact binomial one, over prompts, or over the samples
- * of the only prompt.
+ * cov, maj, best and avg by prompt (see bootstrap.c). A value that is the same bound for every
+ * prompt leaves nothing to redraw: its interval is the exact binomial one, over prompts, or over
+ * the samples of the only prompt.
  */
 #include "metrics.h"
 
@@ -55,8 +55,10 @@ static rex_status check_scored(const rex_scored *s, const rex_passk_opts *o, rex
         for (size_t i = s->first[g]; i < s->first[g + 1]; i++) {
             const double r = s->reward[i];
             if (!isfinite(r))
-                return rex_fail(e, REX_ENAN, (int64_t)i, "sample %zu of prompt %.*s: reward is not "
-                                "finite", i - s->first[g], (int)(name.n < 200 ? name.n : 200), name.p);
+                return rex_fail(e, REX_ENAN, (int64_t)i,
+                                "sample %zu of prompt %.*s: reward is not "
+                                "finite",
+                                i - s->first[g], (int)(name.n < 200 ? name.n : 200), name.p);
             if (!o->graded && r != 0.0 && r != 1.0)
                 return rex_fail(e, REX_EFORMAT, (int64_t)i,
                                 "sample %zu of prompt %.*s: reward %g is neither 0 nor 1 (graded "
@@ -67,8 +69,8 @@ static rex_status check_scored(const rex_scored *s, const rex_passk_opts *o, rex
     return REX_OK;
 }
 
-static rex_status graded_prompt(rex_arena *a, const double *reward, size_t n, const rex_passk_opts *o,
-                                double *row, rex_err *e) {
+static rex_status graded_prompt(rex_arena *a, const double *reward, size_t n,
+                                const rex_passk_opts *o, double *row, rex_err *e) {
     uint32_t *const order = rex_arena_take(a, 2 * n, sizeof *order, e);
     double *const asc = order ? rex_arena_take(a, n, sizeof *asc, e) : NULL;
     if (!asc) return REX_ENOMEM;
@@ -116,8 +118,8 @@ static void plain_work(void *ud, size_t g, int worker) {
     const size_t at = j->s->first[g];
     const uint64_t stream = j->s->stream ? j->s->stream[g] : g;
     const rex_status s = plain_prompt(
-        a, j->s->reward + at, j->out->maj ? j->s->answer + at : NULL, samples_of(j->s, g), stream, j->o,
-        j->out->plain + g * j->out->plain_cols, &j->exact[worker], NULL);
+        a, j->s->reward + at, j->out->maj ? j->s->answer + at : NULL, samples_of(j->s, g), stream,
+        j->o, j->out->plain + g * j->out->plain_cols, &j->exact[worker], NULL);
     if (s != REX_OK) j->bad[worker] = s;
     rex_arena_back(a, m);
 }
@@ -161,8 +163,8 @@ static rex_status lone_spread(rex_arena *a, const rex_scored *s, const rex_passk
     return REX_OK;
 }
 
-static rex_status plain_fill(rex_arena *a, rex_pool *p, const rex_scored *s, const rex_passk_opts *o,
-                             sheet *t, rex_err *e) {
+static rex_status plain_fill(rex_arena *a, rex_pool *p, const rex_scored *s,
+                             const rex_passk_opts *o, sheet *t, rex_err *e) {
     const size_t workers = p ? (size_t)rex_pool_size(p) : 1;
     size_t cells;
     REX_TRY(rex_mul_size(s->n_groups, t->plain_cols, &cells, e));
@@ -189,8 +191,8 @@ static rex_status plain_fill(rex_arena *a, rex_pool *p, const rex_scored *s, con
     return bad;
 }
 
-static rex_status sheet_fill(rex_arena *a, rex_pool *p, const rex_scored *s, const rex_passk_opts *o,
-                             bool maj, sheet *t, rex_err *e) {
+static rex_status sheet_fill(rex_arena *a, rex_pool *p, const rex_scored *s,
+                             const rex_passk_opts *o, bool maj, sheet *t, rex_err *e) {
     *t = (sheet){.maj = maj};
     t->plain_cols = (o->graded ? 2 : 1) * o->n_k + (maj ? o->n_k : 0);
     REX_TRY(plain_fill(a, p, s, o, t, e));
@@ -239,8 +241,8 @@ static void block_moments(const block *b, double *mean, double *se, double *with
     }
 }
 
-static rex_status block_intervals(rex_arena *a, rex_pool *p, const block *b, const rex_passk_opts *o,
-                                  rex_interval *out, rex_err *e) {
+static rex_status block_intervals(rex_arena *a, rex_pool *p, const block *b,
+                                  const rex_passk_opts *o, rex_interval *out, rex_err *e) {
     double *const mean = rex_arena_take(a, 3 * b->cols, sizeof *mean, e);
     if (!mean) return REX_ENOMEM;
     double *const se = mean + b->cols, *const within = se + b->cols;
@@ -349,8 +351,8 @@ static void name_plain(const rex_interval *iv, size_t n_k, bool maj, rex_passk *
     if (maj) out->maj = iv + n_k;
 }
 
-static rex_status report(rex_arena *a, rex_pool *p, const block *count, const block *plain, bool maj,
-                         const rex_passk_opts *o, rex_passk *out, rex_err *e) {
+static rex_status report(rex_arena *a, rex_pool *p, const block *count, const block *plain,
+                         bool maj, const rex_passk_opts *o, rex_passk *out, rex_err *e) {
     rex_interval *const iv = rex_arena_take(a, plain->cols, sizeof *iv, e);
     if (!iv) return REX_ENOMEM;
     REX_TRY(block_intervals(a, p, plain, o, iv, e));
@@ -366,7 +368,8 @@ static rex_status report(rex_arena *a, rex_pool *p, const block *count, const bl
 }
 
 /* A k named twice counts once. */
-static rex_status distinct_k(rex_arena *a, const rex_passk_opts *o, rex_passk_opts *out, rex_err *e) {
+static rex_status distinct_k(rex_arena *a, const rex_passk_opts *o, rex_passk_opts *out,
+                             rex_err *e) {
     int64_t *const k = rex_arena_take(a, o->n_k, sizeof *k, e);
     if (!k) return REX_ENOMEM;
     *out = *o;
@@ -477,7 +480,8 @@ static rex_status minus(rex_arena *a, const double *x, const double *y, size_t n
     return REX_OK;
 }
 
-/* The differences of two sheets of the same prompts. A lone prompt's columns add their variances. */
+/* The differences of two sheets of the same prompts. A lone prompt's columns add their variances.
+ */
 static rex_status vs_report(rex_arena *a, rex_pool *p, const sheet *x, const sheet *y, size_t n,
                             bool maj, const rex_passk_opts *o, rex_passk *out, rex_err *e) {
     block plain = {.n = n, .cols = x->plain_cols}, count = {.n = n, .cols = x->count.cols};
@@ -511,7 +515,8 @@ static rex_status vs_report(rex_arena *a, rex_pool *p, const sheet *x, const she
 
 rex_status rex_passk_vs(rex_arena *a, rex_pool *p, const rex_scored *s, const rex_scored *vs,
                         const rex_passk_opts *opts, rex_passk *out, rex_err *e) {
-    if (!s->name || !vs->name) return rex_fail(e, REX_EARG, -1, "prompts without names cannot be paired");
+    if (!s->name || !vs->name)
+        return rex_fail(e, REX_EARG, -1, "prompts without names cannot be paired");
     size_t *const at = rex_arena_take(a, s->n_groups, sizeof *at, e);
     size_t *const mine = at ? rex_arena_take(a, s->n_groups, sizeof *mine, e) : NULL;
     if (!mine) return REX_ENOMEM;
@@ -540,7 +545,8 @@ rex_status rex_passk_vs(rex_arena *a, rex_pool *p, const rex_scored *s, const re
     return vs_report(a, p, &tx, &ty, n, maj, &o, out, e);
 }
 
-/* ---- the object of `repexp passk` ------------------------------------------------------------- */
+/* ---- the object of `repexp passk` -------------------------------------------------------------
+ */
 
 static void put_interval(rex_jw *w, const rex_interval *iv, bool diff) {
     rex_jw_obj(w);

@@ -75,7 +75,8 @@ rex_status rex_fieldmap_read(rex_arena *a, const char *map, rex_fieldmap *out, r
     return REX_OK;
 }
 
-/* ---- scanning ---------------------------------------------------------------------------------- */
+/* ---- scanning ----------------------------------------------------------------------------------
+ */
 
 static size_t want(rex_scan *s, rex_str name) {
     for (size_t i = 0; i < s->n; i++)
@@ -166,11 +167,13 @@ rex_status rex_id_value(rex_arena *a, rex_str raw, int64_t no, rex_str *out, rex
     if (!raw.p) return rex_str_fmt(a, out, e, "%lld", (long long)(no > 0 ? no - 1 : 0));
     const rex_jkind kind = rex_jraw_kind(raw);
     if (kind != REX_J_STR && kind != REX_J_NUM)
-        return rex_fail(e, REX_EFORMAT, -1, "expected a string, found %s", rex_json_kind_name(kind));
+        return rex_fail(e, REX_EFORMAT, -1, "expected a string, found %s",
+                        rex_json_kind_name(kind));
     return rex_text_value(a, raw, out, e);
 }
 
-/* ---- equal texts, equal numbers ------------------------------------------------------------------ */
+/* ---- equal texts, equal numbers
+ * ------------------------------------------------------------------ */
 
 rex_status rex_names_open(rex_names *t, rex_arena *arena, rex_err *e) {
     *t = (rex_names){.arena = arena, .mask = 63};
@@ -209,13 +212,15 @@ static size_t names_at(const rex_names *t, rex_str s, uint64_t hash) {
     return at;
 }
 
-rex_status rex_names_put(rex_names *t, rex_str s, uint64_t hash, bool copy, uint32_t *id, rex_err *e) {
+rex_status rex_names_put(rex_names *t, rex_str s, uint64_t hash, bool copy, uint32_t *id,
+                         rex_err *e) {
     size_t at = names_at(t, s, hash);
     if (t->slot[at] != UINT32_MAX) {
         *id = t->slot[at];
         return REX_OK;
     }
-    if (t->n >= UINT32_MAX - 1) return rex_fail(e, REX_ELIMIT, -1, "more than 2^32 different texts");
+    if (t->n >= UINT32_MAX - 1)
+        return rex_fail(e, REX_ELIMIT, -1, "more than 2^32 different texts");
     if (2 * (t->n + 1) > t->mask) {
         REX_TRY(names_grow(t, e));
         at = names_at(t, s, hash);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * records.c: sample records by column. One pass over the lines; of each line only the wanted members
- * are looked at. Groups and texts become numbers in order of first appearance, equality is by bytes.
- * In a mapped file texts are borrowed from the map, otherwise the first of equal ones is copied.
+ * records.c: sample records by column. One pass over the lines; of each line only the wanted
+ * members are looked at. Groups and texts become numbers in order of first appearance, equality is
+ * by bytes. In a mapped file texts are borrowed from the map, otherwise the first of equal ones is
+ * copied.
  *
- * Invariant: all columns have one entry per kept row; a dropped row has left nothing behind, not even
- * its group. Columns are growable buffers, so the peak is at most three times their final size.
+ * Invariant: all columns have one entry per kept row; a dropped row has left nothing behind, not
+ * even its group. Columns are growable buffers, so the peak is at most three times their final
+ * size.
  */
 #include "records.h"
 
@@ -45,7 +47,8 @@ struct rex_records {
 
 void rex_records_defaults(rex_records_opts *o) { *o = (rex_records_opts){.size = sizeof *o}; }
 
-/* ---- opening ------------------------------------------------------------------------------------- */
+/* ---- opening
+ * ------------------------------------------------------------------------------------- */
 
 static rex_status columns_open(rex_records *r, rex_err *e) {
     for (int f = 0; f < REX_FIELD_COUNT; f++) {
@@ -66,7 +69,8 @@ static rex_status columns_open(rex_records *r, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- one row --------------------------------------------------------------------------------------- */
+/* ---- one row
+ * --------------------------------------------------------------------------------------- */
 
 static rex_status row_number(const column *c, rex_str raw, double *out, rex_err *e) {
     const rex_jkind kind = rex_jraw_kind(raw);
@@ -147,8 +151,10 @@ static rex_status row_group(rex_records *r, int64_t no, uint32_t *out, rex_err *
         const uint32_t twin = rex_names_twin(&r->groups, id, hash);
         if (twin != UINT32_MAX) {
             const rex_str other = rex_names_all(&r->groups)[twin].s;
-            return rex_fail(e, REX_EFORMAT, no, "ids '%.*s' and '%.*s' have one 64-bit hash and would "
-                            "share their random numbers", (int)(other.n < 100 ? other.n : 100), other.p,
+            return rex_fail(e, REX_EFORMAT, no,
+                            "ids '%.*s' and '%.*s' have one 64-bit hash and would "
+                            "share their random numbers",
+                            (int)(other.n < 100 ? other.n : 100), other.p,
                             (int)(id.n < 100 ? id.n : 100), id.p);
         }
     }
@@ -158,7 +164,8 @@ static rex_status row_group(rex_records *r, int64_t no, uint32_t *out, rex_err *
 }
 
 /* The reward decides first whether the row stays at all. */
-static rex_status row_read(rex_records *r, rex_str line, int64_t no, const char **field, rex_err *e) {
+static rex_status row_read(rex_records *r, rex_str line, int64_t no, const char **field,
+                           rex_err *e) {
     rex_str raw[REX_FIELD_COUNT];
     REX_TRY(rex_jscan(line, r->scan.want, r->scan.n, r->scan.raw, e));
     for (size_t i = 0; i < r->n_col; i++) {
@@ -173,7 +180,8 @@ static rex_status row_read(rex_records *r, rex_str line, int64_t no, const char 
                 return REX_OK;
             }
             if (r->o.broken == REX_BROKEN_REFUSE)
-                return rex_fail(e, REX_EFORMAT, no, "null, a broken verifier (--broken drop leaves such "
+                return rex_fail(e, REX_EFORMAT, no,
+                                "null, a broken verifier (--broken drop leaves such "
                                 "rows out)");
         } else if (needed && !raw[i].p) {
             return rex_fail(e, REX_EFORMAT, no, "missing");
@@ -212,7 +220,8 @@ static rex_status rows_read(rex_records *r, rex_err *e) {
             continue;
         }
         if (empty > 0)
-            return rex_fail(e, REX_EFORMAT, empty, "%s: line %lld: empty", r->path, (long long)empty);
+            return rex_fail(e, REX_EFORMAT, empty, "%s: line %lld: empty", r->path,
+                            (long long)empty);
         if ((no & 4095) == 0 && rex_cancelled()) return rex_fail(e, REX_ECANCEL, no, "stopped");
         const char *field = NULL;
         const rex_status s = row_read(r, line, no, &field, e);
@@ -232,7 +241,8 @@ static rex_status rows_read(rex_records *r, rex_err *e) {
     return s;
 }
 
-/* ---- afterwards -------------------------------------------------------------------------------------- */
+/* ---- afterwards
+ * -------------------------------------------------------------------------------------- */
 
 static const uint32_t *groups_of(const rex_records *r) {
     return (const uint32_t *)(const void *)r->group.p;
@@ -258,12 +268,15 @@ static rex_status twice(const rex_records *r, size_t group, uint32_t a, uint32_t
                         rex_err *e) {
     const rex_str name = rex_names_all(&r->groups)[group].s;
     const int64_t x = lines_of(r)[a], y = lines_of(r)[b];
-    return rex_fail(e, REX_EFORMAT, y, "%s: lines %lld and %lld: sample %.0f of prompt '%.*s' is there "
-                    "twice", r->path, (long long)x, (long long)y, sample,
-                    (int)(name.n < 100 ? name.n : 100), name.p);
+    return rex_fail(e, REX_EFORMAT, y,
+                    "%s: lines %lld and %lld: sample %.0f of prompt '%.*s' is there "
+                    "twice",
+                    r->path, (long long)x, (long long)y, sample, (int)(name.n < 100 ? name.n : 100),
+                    name.p);
 }
 
-/* The same (prompt_id, sample) twice. Samples that ascend, as programs write them, need no table. */
+/* The same (prompt_id, sample) twice. Samples that ascend, as programs write them, need no table.
+ */
 static rex_status refuse_twins(rex_records *r, rex_err *e) {
     const double *const sample = rex_records_num(r, REX_FI_SAMPLE);
     if (!sample) return REX_OK;
@@ -297,7 +310,8 @@ static rex_status refuse_twins(rex_records *r, rex_err *e) {
     return REX_OK;
 }
 
-rex_status rex_records_open(const char *path, const rex_records_opts *o, rex_records **out, rex_err *e) {
+rex_status rex_records_open(const char *path, const rex_records_opts *o, rex_records **out,
+                            rex_err *e) {
     *out = NULL;
     rex_records *const r = rex_mem_take(1, sizeof *r, e);
     if (!r) return REX_ENOMEM;
@@ -341,12 +355,15 @@ void rex_records_close(rex_records *r) {
     rex_mem_free(r);
 }
 
-/* ---- what was read -------------------------------------------------------------------------------------- */
+/* ---- what was read
+ * -------------------------------------------------------------------------------------- */
 
 size_t rex_records_rows(const rex_records *r) { return r->n; }
 size_t rex_records_groups(const rex_records *r) { return r->groups.n; }
 size_t rex_records_dropped(const rex_records *r) { return r->dropped; }
-rex_str rex_records_name(const rex_records *r, size_t group) { return rex_names_all(&r->groups)[group].s; }
+rex_str rex_records_name(const rex_records *r, size_t group) {
+    return rex_names_all(&r->groups)[group].s;
+}
 uint64_t rex_records_hash(const rex_records *r, size_t group) {
     return rex_names_all(&r->groups)[group].hash;
 }
@@ -407,7 +424,8 @@ double rex_records_loglik(const rex_records *r, size_t row, bool mean) {
     return n > 0.0 ? l / n : NAN;
 }
 
-/* ---- to metrics and advantages ------------------------------------------------------------------------------ */
+/* ---- to metrics and advantages
+ * ------------------------------------------------------------------------------ */
 
 static rex_status refuse_row(const rex_records *r, const char *path, size_t row, double reward,
                              rex_err *e) {
@@ -428,7 +446,8 @@ static rex_status gather(const rex_records *r, rex_arena *a, const double *v, co
     return REX_OK;
 }
 
-static rex_status gather_entropy(const rex_records *r, rex_arena *a, const double **out, rex_err *e) {
+static rex_status gather_entropy(const rex_records *r, rex_arena *a, const double **out,
+                                 rex_err *e) {
     const double *const own = rex_records_num(r, REX_FI_ENTROPY);
     const double *const sum = rex_records_num(r, REX_FI_ENT);
     const int64_t *const len = rex_records_len(r, REX_FI_ENT);

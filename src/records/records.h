@@ -18,7 +18,8 @@ typedef struct {
     size_t n;
 } rex_path;
 
-/* The names behind the fields: first those of REX_FIELDS, then these, which have several spellings. */
+/* The names behind the fields: first those of REX_FIELDS, then these, which have several spellings.
+ */
 enum {
     REX_NAME_PROMPT_ID = REX_FIELD_COUNT,
     REX_NAME_GROUP,
@@ -52,10 +53,13 @@ typedef struct {
 rex_place rex_scan_add(rex_scan *s, const rex_path *path);
 rex_place rex_scan_add_name(rex_scan *s, const char *name, rex_path *path); /* an own spelling */
 /* The source text of the value, p NULL if absent or null (then *null is set, if not NULL). */
-REX_MUST rex_status rex_scan_get(const rex_scan *s, rex_place at, rex_str *raw, bool *null, rex_err *e);
+REX_MUST rex_status rex_scan_get(const rex_scan *s, rex_place at, rex_str *raw, bool *null,
+                                 rex_err *e);
 
 /* The next number of a JSON array of numbers: *p moves on from just after '[' or a number. */
-REX_MUST rex_status rex_array_next(const char **p, const char *end, double *out, bool *more, rex_err *e);
+REX_MUST rex_status rex_array_next(const char **p, const char *end, double *out, bool *more,
+                                   rex_err *e);
+/* Checks that `raw` is a list and sets *p behind its bracket. */
 REX_MUST rex_status rex_array_open(rex_str raw, const char **p, rex_err *e);
 
 /* A text value: a string decoded; a number or bool by its source. */

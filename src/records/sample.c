@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- values ------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------
+ */
 
 /* The length of an array of numbers; 0 for an empty one. */
 static rex_status array_count(rex_str raw, size_t *n, rex_err *e) {
@@ -69,7 +70,8 @@ static rex_status count_value(rex_str raw, int64_t *out, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- samples -------------------------------------------------------------------------------------- */
+/* ---- samples
+ * -------------------------------------------------------------------------------------- */
 
 typedef struct {
     rex_fieldmap map;
@@ -148,8 +150,8 @@ static rex_status sample_read(rex_arena *a, reader *r, rex_str line, int64_t no,
     return at_line(e, st, no, "prompt_id");
 }
 
-rex_status rex_sample_parse(rex_arena *a, rex_str line, int64_t no, const char *map, rex_sample *out,
-                            rex_err *e) {
+rex_status rex_sample_parse(rex_arena *a, rex_str line, int64_t no, const char *map,
+                            rex_sample *out, rex_err *e) {
     reader r;
     REX_TRY(sample_reader(a, map, &r, e));
     rex_str copy;
@@ -157,7 +159,8 @@ rex_status rex_sample_parse(rex_arena *a, rex_str line, int64_t no, const char *
     return sample_read(a, &r, copy, no, out, e);
 }
 
-/* ---- prompts ---------------------------------------------------------------------------------------- */
+/* ---- prompts
+ * ---------------------------------------------------------------------------------------- */
 
 static rex_status prompt_reader(rex_arena *a, const char *map, reader *r, rex_err *e) {
     static const char *const alt[] = {"messages", "question", "label"};
@@ -232,8 +235,8 @@ static rex_status prompt_read(rex_arena *a, reader *r, rex_str line, int64_t no,
     return at_line(e, s, no, "answer");
 }
 
-rex_status rex_prompt_parse(rex_arena *a, rex_str line, int64_t no, const char *map, rex_prompt *out,
-                            rex_err *e) {
+rex_status rex_prompt_parse(rex_arena *a, rex_str line, int64_t no, const char *map,
+                            rex_prompt *out, rex_err *e) {
     reader r;
     REX_TRY(prompt_reader(a, map, &r, e));
     rex_str copy;
@@ -241,20 +244,26 @@ rex_status rex_prompt_parse(rex_arena *a, rex_str line, int64_t no, const char *
     return prompt_read(a, &r, copy, no, out, e);
 }
 
-/* ---- whole files --------------------------------------------------------------------------------------- */
+/* ---- whole files
+ * --------------------------------------------------------------------------------------- */
 
-typedef rex_status (*one_fn)(rex_arena *a, reader *r, rex_str line, int64_t no, void *out, rex_err *e);
+typedef rex_status (*one_fn)(rex_arena *a, reader *r, rex_str line, int64_t no, void *out,
+                             rex_err *e);
 
-static rex_status one_sample(rex_arena *a, reader *r, rex_str line, int64_t no, void *out, rex_err *e) {
+static rex_status one_sample(rex_arena *a, reader *r, rex_str line, int64_t no, void *out,
+                             rex_err *e) {
     return sample_read(a, r, line, no, out, e);
 }
 
-static rex_status one_prompt(rex_arena *a, reader *r, rex_str line, int64_t no, void *out, rex_err *e) {
+static rex_status one_prompt(rex_arena *a, reader *r, rex_str line, int64_t no, void *out,
+                             rex_err *e) {
     REX_TRY(prompt_read(a, r, line, no, out, e));
     const rex_prompt *const p = out;
     if (!p->has_text && !p->chat && !p->ids)
-        return rex_fail(e, REX_EFORMAT, no, "line %lld: no prompt: expected prompt, question, messages or "
-                        "prompt_ids", (long long)no);
+        return rex_fail(e, REX_EFORMAT, no,
+                        "line %lld: no prompt: expected prompt, question, messages or "
+                        "prompt_ids",
+                        (long long)no);
     return REX_OK;
 }
 
@@ -265,8 +274,8 @@ static bool blank(rex_str s) {
 }
 
 /* Lines are copied into the arena: the file is closed before the records are used. */
-static rex_status each_line(rex_arena *a, rex_lines *l, reader *r, one_fn one, size_t size, rex_buf *all,
-                            rex_err *e) {
+static rex_status each_line(rex_arena *a, rex_lines *l, reader *r, one_fn one, size_t size,
+                            rex_buf *all, rex_err *e) {
     union {
         rex_sample s;
         rex_prompt p;
@@ -290,15 +299,16 @@ static rex_status each_line(rex_arena *a, rex_lines *l, reader *r, one_fn one, s
     }
 }
 
-static rex_status read_all(rex_arena *a, const char *path, reader *r, one_fn one, size_t size, void **out,
-                           size_t *n, rex_err *e) {
+static rex_status read_all(rex_arena *a, const char *path, reader *r, one_fn one, size_t size,
+                           void **out, size_t *n, rex_err *e) {
     rex_lines *l = NULL;
     rex_buf all;
     rex_buf_init(&all, 0);
     rex_status s = rex_lines_open(path, &l, e);
     if (s == REX_OK) {
         s = each_line(a, l, r, one, size, &all, e);
-        if (s != REX_OK && s != REX_EIO) s = rex_fail_in(e, s, "%s", strcmp(path, "-") ? path : "stdin");
+        if (s != REX_OK && s != REX_EIO)
+            s = rex_fail_in(e, s, "%s", strcmp(path, "-") ? path : "stdin");
     }
     if (s == REX_OK) {
         *n = all.n / size;
@@ -324,19 +334,21 @@ static rex_status refuse_same_ids(rex_arena *a, const char *path, const rex_prom
         const uint32_t twin = rex_names_twin(&t, p[i].id, hash);
         const int len = (int)(p[i].id.n < 100 ? p[i].id.n : 100);
         if (id != i)
-            s = rex_fail(e, REX_EFORMAT, p[i].no, "%s: lines %lld and %lld: prompt '%.*s' is there twice",
-                         path, (long long)p[id].no, (long long)p[i].no, len, p[i].id.p);
+            s = rex_fail(e, REX_EFORMAT, p[i].no,
+                         "%s: lines %lld and %lld: prompt '%.*s' is there twice", path,
+                         (long long)p[id].no, (long long)p[i].no, len, p[i].id.p);
         else if (twin != UINT32_MAX)
-            s = rex_fail(e, REX_EFORMAT, p[i].no, "%s: lines %lld and %lld: two ids have one 64-bit hash "
-                         "and would share their random numbers", path, (long long)p[twin].no,
-                         (long long)p[i].no);
+            s = rex_fail(e, REX_EFORMAT, p[i].no,
+                         "%s: lines %lld and %lld: two ids have one 64-bit hash "
+                         "and would share their random numbers",
+                         path, (long long)p[twin].no, (long long)p[i].no);
     }
     rex_names_close(&t);
     return s;
 }
 
-rex_status rex_prompts_read(rex_arena *a, const char *path, const char *map, rex_prompt **out, size_t *n,
-                            rex_err *e) {
+rex_status rex_prompts_read(rex_arena *a, const char *path, const char *map, rex_prompt **out,
+                            size_t *n, rex_err *e) {
     reader r;
     void *all = NULL;
     REX_TRY(prompt_reader(a, map, &r, e));
@@ -345,8 +357,8 @@ rex_status rex_prompts_read(rex_arena *a, const char *path, const char *map, rex
     return refuse_same_ids(a, path, *out, *n, e);
 }
 
-rex_status rex_samples_read(rex_arena *a, const char *path, const char *map, rex_sample **out, size_t *n,
-                            rex_err *e) {
+rex_status rex_samples_read(rex_arena *a, const char *path, const char *map, rex_sample **out,
+                            size_t *n, rex_err *e) {
     reader r;
     void *all = NULL;
     REX_TRY(sample_reader(a, map, &r, e));
@@ -355,7 +367,8 @@ rex_status rex_samples_read(rex_arena *a, const char *path, const char *map, rex
     return REX_OK;
 }
 
-/* ---- the line of a sample ------------------------------------------------------------------------------- */
+/* ---- the line of a sample
+ * ------------------------------------------------------------------------------- */
 
 static void put_ints(rex_jw *w, const int32_t *v, size_t n) {
     rex_jw_arr(w);
@@ -425,8 +438,8 @@ static rex_status put_rest(rex_arena *a, rex_jw *w, const rex_sample *s, rex_err
     REX_TRY(rex_jscan(s->line, name, n, raw, e));
     for (size_t i = 0; i < n; i++) {
         if (!raw[i].p)
-            return rex_fail(e, REX_EUNSUP, s->no, "line %lld: a member's name of more than 256 bytes",
-                            (long long)s->no);
+            return rex_fail(e, REX_EUNSUP, s->no,
+                            "line %lld: a member's name of more than 256 bytes", (long long)s->no);
         rex_jw_keys(w, name[i]);
         rex_jw_raw(w, raw[i]);
     }

@@ -4,10 +4,10 @@
  * advantage per sample out; nothing is kept, so the command line and the trainer say the same.
  *
  * Order of things: the verifier's reward decides the gates and every check; then the reward is
- * alpha * reward + beta * gated bonus, unless the bonus is added to the finished advantage; then the
- * kind. Kinds that are defined on right and wrong read the verifier's reward alone. Means are taken of
- * differences to the first reward, so that a group of equal rewards has advantage exactly 0.
- * Sources of the formulas: docs/methods.md, section "Advantages".
+ * alpha * reward + beta * gated bonus, unless the bonus is added to the finished advantage; then
+ * the kind. Kinds that are defined on right and wrong read the verifier's reward alone. Means are
+ * taken of differences to the first reward, so that a group of equal rewards has advantage exactly
+ * 0. Sources of the formulas: docs/methods.md, section "Advantages".
  */
 #include "rl.h"
 
@@ -79,7 +79,8 @@ rex_status rex_adv_find(const char *name, rex_adv_kind *out, rex_err *e) {
     return rex_fail(e, REX_EARG, -1, "no advantage is called %s", name);
 }
 
-/* ---- checks ----------------------------------------------------------------------------------- */
+/* ---- checks -----------------------------------------------------------------------------------
+ */
 
 typedef struct {
     const rex_scored *s;
@@ -115,8 +116,10 @@ static rex_status check_opts(const rex_adv_opts *o, rex_err *e) {
     if (!isfinite(o->alpha) || !isfinite(o->beta) || !isfinite(o->rank_weight))
         return rex_fail(e, REX_EARG, -1, "%s: alpha and beta must be finite", name);
     if (rex_adv_binary(o->kind) && o->beta != 0.0 && !o->bonus_late)
-        return rex_fail(e, REX_EARG, -1, "%s is defined on right and wrong alone: a bonus can only be "
-                        "added at the advantage", name);
+        return rex_fail(e, REX_EARG, -1,
+                        "%s is defined on right and wrong alone: a bonus can only be "
+                        "added at the advantage",
+                        name);
     return REX_OK;
 }
 
@@ -129,8 +132,8 @@ static rex_status check_column(const job *j, const double *v, const char *what, 
             if (!isfinite(v[i])) {
                 const rex_str name = name_of(j->s, g);
                 return rex_fail(e, REX_EFORMAT, (int64_t)i,
-                                "%s needs %s of every sample: sample %zu of prompt %.*s has none", kind,
-                                what, i - j->s->first[g], (int)name.n, name.p);
+                                "%s needs %s of every sample: sample %zu of prompt %.*s has none",
+                                kind, what, i - j->s->first[g], (int)name.n, name.p);
             }
     return REX_OK;
 }
@@ -141,29 +144,36 @@ static rex_status check_group(const job *j, size_t g, rex_err *e) {
     const size_t n = size_of(j->s, g);
     const rex_str name = name_of(j->s, g);
     if (n == 0)
-        return rex_fail(e, REX_EFORMAT, (int64_t)g, "prompt %.*s has no samples", (int)name.n, name.p);
+        return rex_fail(e, REX_EFORMAT, (int64_t)g, "prompt %.*s has no samples", (int)name.n,
+                        name.p);
     if (n == 1 && !(j->traits & ALONE))
-        return rex_fail(e, REX_EFORMAT, (int64_t)g, "%s needs two samples or more: prompt %.*s has one",
-                        kind, (int)name.n, name.p);
+        return rex_fail(e, REX_EFORMAT, (int64_t)g,
+                        "%s needs two samples or more: prompt %.*s has one", kind, (int)name.n,
+                        name.p);
     const bool below = (j->traits & K_BELOW) != 0;
     if (kinds[o->kind].k && (below ? (uint64_t)o->k >= n : (uint64_t)o->k > n))
-        return rex_fail(e, REX_EFORMAT, (int64_t)g, "%s needs k %s the number of samples: k = %lld, "
-                        "prompt %.*s has %zu", kind, below ? "below" : "of at most", (long long)o->k,
-                        (int)name.n, name.p, n);
+        return rex_fail(e, REX_EFORMAT, (int64_t)g,
+                        "%s needs k %s the number of samples: k = %lld, "
+                        "prompt %.*s has %zu",
+                        kind, below ? "below" : "of at most", (long long)o->k, (int)name.n, name.p,
+                        n);
     for (size_t i = j->s->first[g]; i < j->s->first[g + 1]; i++) {
         const double r = j->s->reward[i];
         if (!isfinite(r))
-            return rex_fail(e, REX_ENAN, (int64_t)i, "sample %zu of prompt %.*s: reward is not finite",
-                            i - j->s->first[g], (int)name.n, name.p);
+            return rex_fail(e, REX_ENAN, (int64_t)i,
+                            "sample %zu of prompt %.*s: reward is not finite", i - j->s->first[g],
+                            (int)name.n, name.p);
         if ((j->traits & BINARY) && r != 0.0 && r != 1.0)
-            return rex_fail(e, REX_EFORMAT, (int64_t)i, "%s is defined on right and wrong alone: sample "
-                            "%zu of prompt %.*s has reward %g", kind, i - j->s->first[g], (int)name.n,
-                            name.p, r);
+            return rex_fail(e, REX_EFORMAT, (int64_t)i,
+                            "%s is defined on right and wrong alone: sample "
+                            "%zu of prompt %.*s has reward %g",
+                            kind, i - j->s->first[g], (int)name.n, name.p, r);
     }
     return REX_OK;
 }
 
-/* ---- bonus ------------------------------------------------------------------------------------- */
+/* ---- bonus -------------------------------------------------------------------------------------
+ */
 
 /* The gates look at the verifier's rewards, one prompt at a time, in this order. */
 static void gate(const rex_adv_opts *o, const double *r, size_t n, double *bonus) {
@@ -194,7 +204,8 @@ static void mix(const job *j) {
     }
 }
 
-/* ---- kinds of the GRPO family -------------------------------------------------------------------- */
+/* ---- kinds of the GRPO family
+ * -------------------------------------------------------------------- */
 
 typedef struct {
     double mean, ss; /* ss: sum of squared deviations */
@@ -261,8 +272,9 @@ static void best_minus_second(const double *r, double *adv, size_t n, rex_adv_st
     adv[best] = (r[best] - second) / divisor(std, r, n);
 }
 
-/* Rank by mean log-probability over all samples, right and wrong, ties by index; the rarest right one
- * keeps its whole reward in the form published as code, and pays 1/n less in the printed one. */
+/* Rank by mean log-probability over all samples, right and wrong, ties by index; the rarest right
+ * one keeps its whole reward in the form published as code, and pays 1/n less in the printed one.
+ */
 static void unlikeliness(const job *j, size_t at, size_t n) {
     const double *const l = j->s->logp_mean + at;
     rex_sort_index(l, n, j->order, j->tmp);
@@ -274,7 +286,8 @@ static void unlikeliness(const job *j, size_t at, size_t n) {
     grpo(j->w, j->adv + at, n, j->o->std);
 }
 
-/* ---- Pass@k training ------------------------------------------------------------------------------- */
+/* ---- Pass@k training
+ * ------------------------------------------------------------------------------- */
 
 typedef struct {
     double pos, neg;
@@ -313,7 +326,8 @@ static void passk_family(const double *r, double *adv, size_t n, const rex_adv_o
     for (size_t i = 0; i < n; i++) adv[i] = r[i] == 1.0 ? a.pos : a.neg;
 }
 
-/* (reward of the group - mean) / population deviation, 0 where that is 0. `hits` of `groups` are 1. */
+/* (reward of the group - mean) / population deviation, 0 where that is 0. `hits` of `groups` are 1.
+ */
 static signs group_values(size_t hits, size_t groups) {
     if (hits == 0 || hits == groups) return (signs){0.0, 0.0};
     const double p = (double)hits / (double)groups, std = sqrt(p * (1.0 - p));
@@ -368,8 +382,8 @@ static void passk_boot(const job *j, size_t g) {
         for (size_t i = 0; i < n; i++) adv[i] /= (double)k;
 }
 
-/* Prompts by their entropy, high first, ties by index: the upper half explores and takes Pass@1, the
- * middle one of an odd number goes with the lower half. */
+/* Prompts by their entropy, high first, ties by index: the upper half explores and takes Pass@1,
+ * the middle one of an odd number goes with the lower half. */
 static rex_status adaptive(const job *j, rex_arena *a, rex_err *e) {
     const size_t n = j->s->n_groups;
     double *const low_first = rex_arena_take(a, n, sizeof *low_first, e);
@@ -390,7 +404,8 @@ static rex_status adaptive(const job *j, rex_arena *a, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- the main act ----------------------------------------------------------------------------------- */
+/* ---- the main act
+ * ----------------------------------------------------------------------------------- */
 
 static void one_group(const job *j, size_t g) {
     const rex_adv_opts *const o = j->o;
@@ -433,7 +448,8 @@ static rex_status check_all(job *j, rex_err *e) {
         REX_TRY(check_group(j, g, e));
         if (size_of(j->s, g) > j->n_max) j->n_max = size_of(j->s, g);
     }
-    if (j->n_max >= UINT32_MAX) return rex_fail(e, REX_ELIMIT, -1, "more than 2^32 samples of a prompt");
+    if (j->n_max >= UINT32_MAX)
+        return rex_fail(e, REX_ELIMIT, -1, "more than 2^32 samples of a prompt");
     if (j->o->kind == REX_ADV_UNLIKELINESS)
         REX_TRY(check_column(j, j->s->logp_mean, "the mean log-probability", e));
     if (j->o->kind == REX_ADV_ADAPTIVE) REX_TRY(check_column(j, j->s->entropy, "the entropy", e));
@@ -463,7 +479,8 @@ static rex_status run(rex_arena *a, job *j, rex_err *e) {
         for (size_t i = 0; i < rows; i++) j->adv[i] += j->o->beta * j->extra[i];
     for (size_t i = 0; i < rows; i++)
         if (!isfinite(j->adv[i]))
-            return rex_fail(e, REX_ENAN, (int64_t)i, "the rewards are too large: an advantage is not finite");
+            return rex_fail(e, REX_ENAN, (int64_t)i,
+                            "the rewards are too large: an advantage is not finite");
     return REX_OK;
 }
 

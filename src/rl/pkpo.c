@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * pkpo.c: advantages from the maxima of k-subsets, for any reward (Walder and Karkhanis 2025, and the
- * general form of Pass@k training). With g_1 <= ... <= g_n:
+ * pkpo.c: advantages from the maxima of k-subsets, for any reward (Walder and Karkhanis 2025, and
+ * the general form of Pass@k training). With g_1 <= ... <= g_n:
  *
  *   s_i      = [C(i-1,k-1) g_i + sum_{j>i} C(j-2,k-2) g_j] / C(n,k)
  *   s_loo_i  = s_i - k/(n-1) rho(g without i; k)
  *   s_loo1_i = sum over k-subsets I with i of (max I - max I\{i}) / C(n,k)
  *
  * Binomials enter as ratios by recurrences from the top, where they are k/n or near it. s_loo1 is a
- * sum of gaps between neighbours with weights that grow, so nothing cancels. Equal rewards get equal
- * advantages, bit for bit: a run of equals takes the value of its first.
+ * sum of gaps between neighbours with weights that grow, so nothing cancels. Equal rewards get
+ * equal advantages, bit for bit: a run of equals takes the value of its first.
  */
 #include "../metrics/metrics.h"
 #include "rl.h"
@@ -42,8 +42,8 @@ static void gains(const double *g, size_t n, int64_t k, double *s) {
     for (size_t i = 1; i < n; i++) s[i] += s[i - 1];
 }
 
-/* s_loo into `s`, which holds s. rho without i = sum_{j<i} C(j-1,k-1) g_j + sum_{j>i} C(j-2,k-1) g_j
- * over C(n-1,k); `below` has room for n. */
+/* s_loo into `s`, which holds s. rho without i = sum_{j<i} C(j-1,k-1) g_j + sum_{j>i} C(j-2,k-1)
+ * g_j over C(n-1,k); `below` has room for n. */
 static void leave_out(const double *g, size_t n, int64_t k, double *s, double *below) {
     const double N = (double)n, K = (double)k, scale = K / (N - 1.0);
     /* a_j = C(j-1,k-1)/C(n-1,k): at j = n-1 it is k/(n-1) */

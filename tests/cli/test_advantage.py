@@ -47,7 +47,8 @@ class Advantage(unittest.TestCase):
                 for i, r in enumerate(rewards)]
 
     def test_lines_in_order_of_first_appearance(self):
-        mixed = [{"prompt_id": p, "reward": r} for p, r in (("b", 1), ("a", 0), ("b", False), ("a", True))]
+        mixed = [{"prompt_id": p, "reward": r} for p, r in (("b", 1), ("a", 0), ("b", False),
+                                                            ("a", True))]
         got = self.good(mixed, "--kind", "dr-grpo")
         self.assertEqual(got, [{"prompt_id": "b", "advantage": [0.5, -0.5]},
                                {"prompt_id": "a", "advantage": [-0.5, 0.5]}])
@@ -58,7 +59,8 @@ class Advantage(unittest.TestCase):
                  ("passk-general", "-k", "4"): (0.522233, -0.174078),
                  ("combined", "-k", "4"): (1.429596, -0.476532),
                  ("exceed", "-k", "4"): (0.227977, -0.075992), ("pkpo", "-k", "4"): (0.285714, 0),
-                 ("pkpo-s", "-k", "2"): (0.25, 0.071429), ("pkpo-loo", "-k", "2"): (0.168367, -0.078231),
+                 ("pkpo-s", "-k", "2"): (0.25, 0.071429), ("pkpo-loo", "-k", "2"): (0.168367,
+                                                                                    -0.078231),
                  ("nsr",): (0, -1), ("w-reinforce",): (0.1, -1), ("rloo",): (6 / 7, -2 / 7)}
         for args, (pos, neg) in table.items():
             got = self.good(r8, "--kind", *args)
@@ -74,7 +76,8 @@ class Advantage(unittest.TestCase):
         self.assertIn("line 3", self.bad(1, rows, "--kind", "unlikeliness"))
 
     def test_adaptive_reads_entropy(self):
-        rows = self.rows([1, 0, 0, 0], "a", entropy=[2] * 4) + self.rows([1, 0, 0, 0], "b", entropy=[1] * 4)
+        rows = self.rows([1, 0, 0, 0], "a", entropy=[2] * 4) + self.rows([1, 0, 0, 0], "b",
+                                                                         entropy=[1] * 4)
         got = self.good(rows, "--kind", "adaptive", "-k", "2")
         self.assertAlmostEqual(got[0]["advantage"][0], math.sqrt(3))
         self.assertAlmostEqual(got[1]["advantage"][0], 1)
@@ -88,7 +91,8 @@ class Advantage(unittest.TestCase):
         self.close(got[1]["advantage"], [0, 0])
         got = self.good(rows, "--kind", "dr-grpo", "--beta", "0.1", "--no-gate-none")
         self.close(got[1]["advantage"], [-0.05, 0.05])
-        got = self.good(rows, "--kind", "nsr", "--beta", "0.1", "--bonus-at", "advantage", "--gate-incorrect")
+        got = self.good(rows, "--kind", "nsr", "--beta", "0.1", "--bonus-at", "advantage",
+                        "--gate-incorrect")
         self.close(got[0]["advantage"], [0.1, -1])
         self.assertIn("advantage", self.bad(2, rows, "--kind", "nsr", "--beta", "0.1"))
         del rows[1]["bonus_raw"]
@@ -97,12 +101,15 @@ class Advantage(unittest.TestCase):
     def test_seed(self):
         rows = self.rows([1, 0, 0, 1, 0, 0])
         one = self.good(rows, "--kind", "passk-bootstrap", "-k", "2")
-        self.assertEqual(one, self.good(rows, "--kind", "passk-bootstrap", "-k", "2", "--threads", "2"))
-        self.assertNotEqual(one, self.good(rows, "--kind", "passk-bootstrap", "-k", "2", "--seed", "3"))
+        self.assertEqual(one, self.good(rows, "--kind", "passk-bootstrap", "-k", "2",
+                                        "--threads", "2"))
+        self.assertNotEqual(one, self.good(rows, "--kind", "passk-bootstrap", "-k", "2",
+                                           "--seed", "3"))
 
     def test_refusals(self):
         four, half, alone = self.rows([1, 0, 0, 1]), self.rows([1, 0.5, 0, 0]), self.rows([1])
-        for kind in ("passk", "passk-full", "passk-bootstrap", "passk-general", "exceed", "combined",
+        for kind in ("passk", "passk-full", "passk-bootstrap", "passk-general", "exceed",
+                     "combined",
                      "pkpo-loo"):
             self.bad(1, four, "--kind", kind, "-k", "4")
             self.bad(2, four, "--kind", kind)
@@ -119,7 +126,8 @@ class Advantage(unittest.TestCase):
         self.assertIn("rloo", self.bad(2, four, "--kind", "rlo"))
         null = four + [{"prompt_id": "p", "reward": None}]
         self.assertIn("line 5", self.bad(1, null, "--kind", "grpo"))
-        self.assertEqual(len(self.good(null, "--kind", "grpo", "--broken", "drop")[0]["advantage"]), 4)
+        self.assertEqual(len(self.good(null, "--kind", "grpo", "--broken",
+                                       "drop")[0]["advantage"]), 4)
 
     def test_table_for_people(self):
         code, out, _ = self.run_on(self.rows([1, 0]), "--kind", "grpo")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The worked examples compile against the public header and the library, and say what they should."""
+"""The worked examples compile against the public header and the library and run."""
 import os
 import re
 import shutil
@@ -19,7 +19,8 @@ class Examples(repexp.Case):
             libs = re.search(r"^LIBS := (.*)$", f.read(), re.M).group(1).split()
         flags = ["-fsanitize=" + os.environ["SAN"]] if os.environ.get("SAN") else []
         out = self.path(name)
-        p = subprocess.run([*compiler.split(), "-std=c11", "-Wall", "-Wextra", "-Werror", "-Iinclude", *flags,
+        p = subprocess.run([*compiler.split(), "-std=c11", "-Wall", "-Wextra", "-Werror",
+                            "-Iinclude", *flags,
                             "examples/%s.c" % name, os.path.join(BUILD, "librepexp.a"), *libs, "-o", out],
                            capture_output=True, text=True)
         self.assertEqual(p.returncode, 0, p.stderr)

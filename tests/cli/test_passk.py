@@ -44,7 +44,8 @@ class Files(unittest.TestCase):
 
 
 def samples(**prompts):
-    return [{"prompt_id": p, "sample": i, "reward": r} for p, rs in prompts.items() for i, r in enumerate(rs)]
+    return [{"prompt_id": p, "sample": i, "reward": r} for p, rs in prompts.items() for i,
+            r in enumerate(rs)]
 
 
 class Passk(Files):
@@ -68,14 +69,16 @@ class Passk(Files):
         got = self.good(samples(a=[1, 0, 0], b=[0, 0, 0]), "--k", "1")
         self.assertAlmostEqual(got["samples_to_correct"]["all"]["value"], (2 + 4) / 2)
         self.assertAlmostEqual(got["samples_to_correct"]["solvable"]["value"], 2)
-        self.assertIsNone(self.good(samples(b=[0, 0]), "--k", "1")["samples_to_correct"]["solvable"])
+        self.assertIsNone(self.good(samples(b=[0, 0]), "--k",
+                                    "1")["samples_to_correct"]["solvable"])
 
     def test_a_k_named_twice_counts_once(self):
         self.assertEqual(list(self.good(samples(a=[1, 0]), "--k", "2,1,2")["pass"]), ["2", "1"])
 
     def test_majority_is_that_of_all_subsets(self):
         answers = ["x", "y", None, "y", "x", "z", "x"]
-        rows = [{"prompt_id": "p", "reward": int(a == "y")} | ({"extracted": a} if a else {}) for a in answers]
+        rows = [{"prompt_id": "p",
+                 "reward": int(a == "y")} | ({"extracted": a} if a else {}) for a in answers]
         got = self.good(rows, "--k", ",".join(str(k) for k in range(1, 8)))
         for k in range(1, 8):
             subsets = list(itertools.combinations(range(7), k))
@@ -113,7 +116,8 @@ class Passk(Files):
 
     def test_map_stdin_and_broken(self):
         rows = [{"uid": "q", "score": {"acc": x}} for x in (1, 0, None)]
-        got = self.good(rows, "--map", "prompt_id=uid,reward=score.acc", "--broken", "drop", "--k", "1")
+        got = self.good(rows, "--map", "prompt_id=uid,reward=score.acc", "--broken", "drop",
+                        "--k", "1")
         self.assertEqual((got["n_samples"], got["n_dropped"]), (2, 1))
         code, out, err = run("passk", "--rewards", "-", "--k", "1", "--json",
                              stdin='{"prompt_id":"a","reward":1}\n{"prompt_id":"a","reward":0}\n')

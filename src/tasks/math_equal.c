@@ -480,9 +480,10 @@ static rex_tri chain(rex_mctx *c, const rex_mx *x, const rex_mx *other, bool gol
         if (c->fault) return REX_UNK;
         if (i == first) head = t;
         const bool approx = i > first && x->s.p[i - 1] == 'a';
+        decimal d;
         if (t == REX_EQ) eq = true;
         else if (t == REX_UNK) unk = true;
-        else if (!approx) ne = true;
+        else if (!approx || !as_decimal(c, x->arg[i], &d) || rounds_to(c, x->arg[first], &d) != REX_EQ) ne = true;
     }
     if (gold) return eq ? REX_EQ : unk ? REX_UNK : REX_NE; /* the key says that all of these are right */
     if (head == REX_EQ && !ne) return REX_EQ;

@@ -273,7 +273,7 @@ static bool maths_piece(rex_str t, bool last, rex_str *out, size_t *end) {
         const rex_str piece = trim((rex_str){ t.p + open, e - open });
         if (piece.n == 0) continue;
         *out = piece;
-        *end = k + 1;
+        *end = k + 1 < t.n ? k + 1 : t.n; /* "$$x$" ends before its second sign */
         found = true;
         if (!last) return true;
     }

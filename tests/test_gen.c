@@ -223,4 +223,238 @@ START_TEST(t_gen_order_of_prompts) {
 }
 END_TEST
 
-REX_TEST_MAIN("gen", t_gen_law_families, t_gen_law_pooling, t_gen_law_bf16, t_gen_order_of_prompts)
+/* ---- the sampler ------------------------------------------------------------------------------------------- */
+
+/* The distribution after all filters, by the words of the contract: a sort and four loops. */
+static void brute(const double *logit, int n, const rex_sampler *s, double *q) {
+    int order[64];
+    double p[64], sum = 0.0, max = -1e300;
+    for (int i = 0; i < n; i++) max = fmax(max, logit[i] / s->temperature);
+    for (int i = 0; i < n; i++) sum += p[i] = exp(logit[i] / s->temperature - max);
+    for (int i = 0; i < n; i++) p[order[i] = i] /= sum;
+    for (int i = 1; i < n; i++)
+        for (int j = i; j > 0; j--) {
+            const int a = order[j - 1], b = order[j];
+            if (p[b] > p[a]) {
+                order[j - 1] = b;
+                order[j] = a;
+            }
+        }
+    int kept = s->top_k > 0 && s->top_k < n ? (int)s->top_k : n;
+    sum = 0.0;
+    for (int i = 0; i < kept; i++) sum += p[order[i]];
+    if (s->top_p < 1.0) {
+        double run = 0.0;
+        int m = 0;
+        while (m < kept && run < s->top_p * sum * (1.0 - 1e-12)) run += p[order[m++]];
+        kept = m;
+    }
+    int m = 1;
+    while (m < kept && p[order[m]] >= s->min_p * p[order[0]]) m++;
+    kept = m;
+    sum = 0.0;
+    for (int i = 0; i < kept; i++) sum += p[order[i]];
+    for (int i = 0; i < n; i++) q[i] = 0.0;
+    for (int i = 0; i < kept; i++) q[order[i]] = p[order[i]] / sum;
+}
+
+/* Many named draws: what may not come never comes, the rest comes as often as it should, and logp, logq
+ * and entropy are what the formulas say. */
+static void check_sampler(const rex_kern *k, rex_sampler s, int n, int salt) {
+    enum { DRAWS = 20000 };
+    float logit[64];
+    double wide[64], q[64], plain[64];
+    int count[64] = {0};
+    void *scratch = malloc(rex_sampler_scratch(n));
+    const rex_key dice = rex_key_make(99);
+    for (int i = 0; i < n; i++)
+        wide[i] = logit[i] = (float)(int)(6.0 * rex_rand_normal(dice, REX_STREAM_TEST, (uint32_t)i, (uint32_t)salt, 0)) *
+                             0.25F; /* coarse: ties occur */
+    const rex_sampler one = {1.0, 1.0, 0.0, 0, {{0, 0}}};
+    brute(wide, n, &one, plain);
+    brute(wide, n, &s, q);
+    double ent = 0.0;
+    for (int i = 0; i < n; i++) ent -= plain[i] * log(plain[i]);
+    s.key = rex_key_make(7);
+    for (int d = 0; d < DRAWS; d++) {
+        rex_draw got;
+        const rex_draw_name name = {5, (uint32_t)salt, (uint32_t)d};
+        CHECK_STATUS(rex_sample_token(k, &s, logit, logit, n, name, scratch, &got, NULL), REX_OK);
+        if (d > 0 && count[got.token] == 0 && !(q[got.token] > 0.0))
+            rex_test_fail(__FILE__, __LINE__, "token %d was filtered but drawn", got.token);
+        if (count[got.token]++ > 0) continue;
+        CHECK_NEAR(got.logp, log(plain[got.token]), 1e-5);
+        CHECK_NEAR(got.logq, log(q[got.token]), 1e-5);
+        CHECK_NEAR(got.ent, ent, 1e-5);
+    }
+    double chi = 0.0;
+    int cells = 0;
+    for (int i = 0; i < n; i++) {
+        if (q[i] * DRAWS < 5.0) continue;
+        chi += (count[i] - q[i] * DRAWS) * (count[i] - q[i] * DRAWS) / (q[i] * DRAWS);
+        cells++;
+    }
+    /* far in the tail: mean cells - 1, deviation sqrt(2 cells) */
+    if (!(chi < cells + 6.0 * sqrt(2.0 * cells) + 6.0))
+        rex_test_fail(__FILE__, __LINE__, "chi square %g over %d cells, salt %d", chi, cells, salt);
+    free(scratch);
+}
+
+START_TEST(t_sampler_filters) {
+    static const rex_sampler s[] = {
+        {1.0, 1.0, 0.0, 0, {{0, 0}}},  {0.7, 1.0, 0.0, 0, {{0, 0}}},  {1.0, 1.0, 0.0, 5, {{0, 0}}},
+        {1.0, 0.8, 0.0, 0, {{0, 0}}},  {1.0, 1.0, 0.2, 0, {{0, 0}}},  {1.3, 0.9, 0.05, 20, {{0, 0}}},
+        {0.5, 0.95, 0.0, 3, {{0, 0}}}, {2.0, 1.0, 0.0, 1, {{0, 0}}},  {1.0, 1e-9, 0.0, 0, {{0, 0}}},
+        {1.0, 1.0, 1.0, 0, {{0, 0}}},  {1.0, 0.5, 0.9, 7, {{0, 0}}},
+    };
+    rex_kern k;
+    CHECK_STATUS(rex_kern_pick(NULL, &k, NULL), REX_OK);
+    for (size_t i = 0; i < sizeof s / sizeof s[0]; i++) check_sampler(&k, s[i], 50 - (int)i, (int)i);
+}
+END_TEST
+
+/* Equal probabilities go by token id: the first k of a flat row, and greedy takes the first. */
+START_TEST(t_sampler_ties) {
+    enum { N = 9000 };
+    static float flat[N];
+    void *scratch = malloc(rex_sampler_scratch(N));
+    rex_kern k;
+    rex_draw got;
+    CHECK_STATUS(rex_kern_pick(NULL, &k, NULL), REX_OK);
+    rex_sampler s = {1.0, 1.0, 0.0, 3, {{1, 2}}};
+    for (uint32_t i = 0; i < 200; i++) {
+        CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){1, 2, i}, scratch, &got, NULL), REX_OK);
+        CHECK(got.token < 3);
+    }
+    s = (rex_sampler){1.0, 0.5, 0.0, 4, {{1, 2}}}; /* two of four reach one half exactly */
+    for (uint32_t i = 0; i < 200; i++) {
+        CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){1, 2, i}, scratch, &got, NULL), REX_OK);
+        CHECK(got.token < 2);
+        CHECK_NEAR(got.logq, log(0.5), 1e-6);
+    }
+    s = (rex_sampler){0.0, 1.0, 0.0, 0, {{1, 2}}};
+    flat[5000] = flat[7000] = 1.0F;
+    CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){0}, scratch, &got, NULL), REX_OK);
+    CHECK_EQ(got.token, 5000);
+    CHECK(got.logq == 0.0F);
+    /* tiles of the vocabulary are found: every third of a flat row comes as often as it should */
+    s = (rex_sampler){1.0, 1.0, 0.0, 0, {{1, 2}}};
+    flat[5000] = flat[7000] = 0.0F;
+    int third[3] = {0};
+    for (uint32_t i = 0; i < 3000; i++) {
+        CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){3, 2, i}, scratch, &got, NULL), REX_OK);
+        third[got.token / 3000]++;
+    }
+    for (int i = 0; i < 3; i++) CHECK_NEAR(third[i], 1000, 160);
+    flat[17] = NAN;
+    flat[18] = INFINITY;
+    CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){0}, scratch, &got, NULL), REX_ENAN);
+    free(scratch);
+}
+END_TEST
+
+/* ---- refusals, hooks ------------------------------------------------------------------------------------------- */
+
+static void lift(void *ud, size_t prompt, uint32_t sample, int32_t pos, const float *state, int64_t n_state,
+                 float *logit, int64_t n_logit) {
+    (void)prompt;
+    (void)sample;
+    (void)pos;
+    CHECK(state != NULL && n_state == 32 && n_logit == 96);
+    logit[*(int *)ud] += 1000.0F;
+}
+
+/* A hook decides what is drawn; logp stays that of the model. Stop ids and limits end a response. */
+START_TEST(t_gen_hooks_and_ends) {
+    rex_model *m = load("llama", NULL, REX_COMPUTE_F32);
+    rex_gen_opts o = base_opts();
+    int token = 77;
+    const int32_t stop = 77;
+    static records got, again;
+    o.bend = lift;
+    o.bend_ud = &token;
+    run(m, 1, &o, prompts, 1, &got);
+    CHECK_EQ(got.n, 9);
+    for (size_t i = 0; i < got.n; i++) {
+        CHECK_EQ(got.r[i].n, 20);
+        CHECK(!got.r[i].stopped && got.r[i].has_q);
+        for (size_t t = 0; t < got.r[i].n; t++) CHECK_EQ(got.r[i].ids[t], 77);
+        CHECK(got.r[i].logq[3] > -1e-6F && got.r[i].logp[3] < -0.001F);
+    }
+    size_t all[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+    score(m, 1, &o, prompts, got.r, all, got.n, &again);
+    for (size_t i = 0; i < got.n; i++) CHECK_MEM(again.r[i].logp, got.r[i].logp, sizeof got.r[i].logp);
+    o.stop_ids = &stop;
+    o.n_stop_ids = 1;
+    run(m, 1, &o, prompts, 1, &got);
+    CHECK_EQ(got.r[0].n, 1);
+    CHECK(got.r[0].stopped);
+    rex_model_close(m);
+}
+END_TEST
+
+static rex_status refuse(rex_gen_opts o, const rex_model *m, rex_err *e) {
+    rex_engine *g = NULL;
+    const rex_status st = rex_gen_open(m, NULL, NULL, &o, &g, e);
+    CHECK(st == REX_OK || g == NULL);
+    rex_gen_close(g);
+    return st;
+}
+
+START_TEST(t_gen_refusals) {
+    rex_model *m = load("llama", NULL, REX_COMPUTE_F32);
+    rex_err e;
+    rex_gen_opts o = base_opts();
+    o.temperature = -1.0;
+    CHECK_STATUS(refuse(o, m, &e), REX_EARG);
+    o = base_opts();
+    o.top_p = 0.0;
+    CHECK_STATUS(refuse(o, m, &e), REX_EARG);
+    CHECK_HAS(e.text, "top-p");
+    o = base_opts();
+    const char *text = "x";
+    o.stop = &text;
+    o.n_stop = 1;
+    CHECK_STATUS(refuse(o, m, &e), REX_EARG);
+    CHECK_HAS(e.text, "tokenizer");
+    o = base_opts();
+    rex_engine *g = NULL;
+    records *none = calloc(1, sizeof *none);
+    CHECK_STATUS(rex_gen_open(m, NULL, NULL, &o, &g, &e), REX_OK);
+    const rex_gen_prompt empty = {1, prompt_a, 0, 0, 1}, bad = {1, (const int32_t[]){5, 96}, 2, 0, 1};
+    CHECK_STATUS(rex_gen_run(g, &empty, 1, keep, none, &e), REX_EARG);
+    CHECK_STATUS(rex_gen_run(g, &bad, 1, keep, none, &e), REX_EARG);
+    CHECK_HAS(e.text, "96");
+    static int32_t many[40];
+    const rex_gen_prompt long_one = {1, many, 40, 0, 1};
+    CHECK_STATUS(rex_gen_run(g, &long_one, 1, keep, none, &e), REX_ELIMIT);
+    rex_cancel_request();
+    CHECK_STATUS(rex_gen_run(g, prompts, 1, keep, none, &e), REX_ECANCEL);
+    rex_gen_close(g);
+    free(none);
+    rex_model_close(m);
+}
+END_TEST
+
+static rex_status open_and_run(const rex_model *m) {
+    rex_gen_opts o = base_opts();
+    o.max_tokens = 3;
+    rex_engine *g = NULL;
+    records *all = calloc(1, sizeof *all);
+    all->D = m->s.D;
+    rex_status st = rex_gen_open(m, NULL, NULL, &o, &g, NULL);
+    if (st == REX_OK) st = rex_gen_run(g, prompts, 1, keep, all, NULL);
+    rex_gen_close(g);
+    free(all);
+    return st;
+}
+
+START_TEST(t_gen_torture) {
+    rex_model *m = load("llama", NULL, REX_COMPUTE_F32);
+    REX_TORTURE(open_and_run(m));
+    rex_model_close(m);
+}
+END_TEST
+
+REX_TEST_MAIN("gen", t_gen_law_families, t_gen_law_pooling, t_gen_law_bf16, t_gen_order_of_prompts,
+              t_sampler_filters, t_sampler_ties, t_gen_hooks_and_ends, t_gen_refusals, t_gen_torture)

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define OPTS(X)                                                                              \
@@ -124,7 +125,8 @@ static rex_status open_out(job *j, rex_err *e) {
     const generate_opts *o = j->o;
     const bool file = strcmp(o->out, "-") != 0;
     if (o->resume && !file) return rex_fail(e, REX_EARG, -1, "--resume needs --out FILE");
-    if (file && !o->resume) (void)unlink(o->out);
+    struct stat sb; /* a device or a pipe is written to, a file of an earlier run begins anew */
+    if (file && !o->resume && stat(o->out, &sb) == 0 && S_ISREG(sb.st_mode)) (void)unlink(o->out);
     REX_TRY(rex_out_append(o->out, &j->out, e)); /* cuts a torn last line */
     if (o->resume) REX_TRY(count_done(j, e));
     if (!o->features || !*o->features) return REX_OK;

@@ -222,6 +222,8 @@ static rex_status longrope(const rex_jval *o, const rex_config *c, const char *w
                            int rot, rex_shape *s, float *out, double *scale, rex_err *e) {
     double old = (double)c->original_max;
     REX_TRY(member_f64(o, "original_max_position_embeddings", c->original_max <= 0, what, &old, e));
+    if (!(old >= 2.0))
+        return rex_fail(e, REX_EFORMAT, o->at, "%s: `original_max_position_embeddings` is out of range", what);
     const bool is_long = context > 0 && (double)context > old;
     REX_TRY(member_factors(o, is_long ? "long_factor" : "short_factor", rot / 2, what, out, e));
     if (!is_long && (double)s->ctx > old) s->ctx = (int64_t)old;
@@ -354,7 +356,7 @@ static rex_status sizes(const rex_config *c, const char *what, int64_t context, 
     if (rot < 2 || rot > hd || rot % 2 != 0)
         return rex_fail(e, REX_EUNSUP, -1, "%s: %lld of %lld head elements rotated, expected an even part",
                         what, (long long)rot, (long long)hd);
-    if (!(c->eps > 0.0 && c->eps < 1.0))
+    if (!(c->eps > 1e-30 && c->eps < 1.0))
         return rex_fail(e, REX_EFORMAT, -1, "%s: `rms_norm_eps` is absent or out of range", what);
     *s = (rex_shape){.L = (int)c->layers, .H = (int)c->heads, .K = (int)kv, .hd = (int)hd,
                      .rot = (int)rot, .D = c->width, .F = c->ffn, .V = c->vocab, .ctx = c->max_position,

@@ -544,6 +544,19 @@ static rex_tri ratios(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     return REX_UNK;
 }
 
+/* Does every name of x stand in y? x > 3 and y > 3 may or may not be the same answer. */
+static bool names_within(const rex_mx *x, const rex_mx *y) {
+    if (x->kind == MX_SYM) {
+        if (y->kind == MX_SYM && rex_str_eq(x->s, y->s)) return true;
+        for (uint32_t i = 0; i < y->n; i++)
+            if (names_within(x, y->arg[i])) return true;
+        return false;
+    }
+    for (uint32_t i = 0; i < x->n; i++)
+        if (!names_within(x->arg[i], y)) return false;
+    return true;
+}
+
 static rex_tri statements(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     const rex_mx *p = NULL, *q = NULL;
     if (a->kind == MX_REL && b->kind == MX_REL) {
@@ -555,7 +568,11 @@ static rex_tri statements(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
         if (inequality(a) && inequality(b)) {
             const rex_tri t = rex_mx_rels(c, a, b);
             if (t == REX_EQ || c->fault) return t;
-            return rex_mx_sets(c, a, b) == REX_EQ ? REX_EQ : (c->fault = REX_MF_NONE, t);
+            const rex_tri sets = rex_mx_sets(c, a, b);
+            if (sets == REX_EQ) return names_within(a, b) && names_within(b, a) ? REX_EQ : REX_UNK;
+            if (c->fault == REX_MF_NONE) return sets;
+            if (c->fault == REX_MF_LIMIT && c->steps > 0) c->fault = REX_MF_NONE; /* not linear, say */
+            return t; /* then what the statements said */
         }
         return rex_mx_rels(c, a, b);
     }

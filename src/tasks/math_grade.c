@@ -93,11 +93,14 @@ static void compare(rex_mctx *c, rex_str gold, rex_str resp, outcome *o) {
     else if (dg) o->r = rex_mx_equal(c, dg, r);
 }
 
-static outcome one_reading(rex_arena *a, rex_str gold, rex_str resp, int reading, bool identity, rex_err *e) {
+static outcome one_reading(rex_arena *a, rex_str gold, rex_str resp, int reading, bool identity,
+                           int64_t *steps, rex_err *e) {
     outcome o = { .r = REX_UNK };
     rex_mctx c;
     rex_mctx_init(&c, a, reading, identity, e);
+    c.steps = *steps;
     compare(&c, gold, resp, &o);
+    *steps = c.steps;
     o.fault = c.fault;
     o.seen = c.seen;
     o.rounded = c.rounded;
@@ -108,11 +111,12 @@ static outcome one_reading(rex_arena *a, rex_str gold, rex_str resp, int reading
 
 /* All readings that the texts leave open, joined. */
 static outcome all_readings(rex_arena *a, rex_str gold, rex_str resp, bool identity, rex_err *e) {
-    outcome best = one_reading(a, gold, resp, 0, identity, e);
+    int64_t steps = REX_MX_STEPS;
+    outcome best = one_reading(a, gold, resp, 0, identity, &steps, e);
     int seen = best.seen;
     for (int bits = 1; bits <= REX_RD_ALL && best.fault != REX_MF_NOMEM; bits++) {
         if (bits & ~seen) continue; /* only places that exist */
-        const outcome o = one_reading(a, gold, resp, bits, identity, e);
+        const outcome o = one_reading(a, gold, resp, bits, identity, &steps, e);
         if (o.fault == REX_MF_NOMEM) return o;
         seen |= o.seen;
         const bool either = (bits & ~(REX_RD_LOG10 | REX_RD_RAD)) == 0;
@@ -198,7 +202,8 @@ rex_status rex_math_grade_with(rex_str gold, rex_str response, int flags, rex_ar
         const rex_str a = k & 2 ? g.list : g.text, b = k & 1 ? r.list : r.text;
         if (!a.p || !b.p || (k && (!a.n || !b.n))) continue;
         const bool same = identity && rex_str_eq(a, b);
-        outcome o = same ? one_reading(scratch, a, b, 0, true, e) : all_readings(scratch, a, b, identity, e);
+        int64_t steps = REX_MX_STEPS;
+        outcome o = same ? one_reading(scratch, a, b, 0, true, &steps, e) : all_readings(scratch, a, b, identity, e);
         if (o.fault == REX_MF_NOMEM) return REX_ENOMEM;
         if (same && !o.gold_bad) o = (outcome){ .r = REX_EQ };
         /* the gold's last box alone, where it offers a list: not the whole key */

@@ -341,7 +341,7 @@ static rex_tri single(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     if (z1 == REX_EQ || z2 == REX_EQ) return z1 == z2 ? (f == g ? REX_EQ : REX_UNK) : REX_NE;
     const int k = proportion(c, d1, d2);
     if (k == 2 || c->fault) return REX_UNK;
-    if (k == 0) return REX_NE;
+    if (k == 0) return f == '=' || f == 'n' ? REX_NE : REX_UNK; /* |x| > 2 and x^2 > 4 */
     if (f == '=' || f == 'n') return REX_EQ;
     if (k == 3) return REX_UNK;
     const char want = k > 0 ? f : flipped(f);

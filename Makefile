@@ -21,7 +21,7 @@ endif
 ifdef SAN
 # Sanitizers change what the optimiser sees: its warnings then tell about paths that do not exist.
 STRICT  += -Wno-error
-CFLAGS  := -O1 -g -fno-omit-frame-pointer -DREX_DEBUG -DREX_SMALL -DREX_TEST_SECONDS=480 \
+CFLAGS  := -O1 -g -fno-omit-frame-pointer -DREX_DEBUG -DREX_SMALL -DREX_TEST_SECONDS=240 \
            -fsanitize=$(SAN) -fno-sanitize-recover=all
 LDFLAGS := -fsanitize=$(SAN)
 endif
@@ -121,6 +121,8 @@ test-slow torture fuzz: all
 	@OUT=$(OUT) MAKE="$(MAKE)" CC="$(CC)" sh scripts/test-slow.sh $@
 bench: $(BENCH)
 	@for b in $(BENCH); do echo "== $$b"; $$b || exit 1; done
+bench-select: $(OUT)/bench/bench_select
+	@$(or $(PYTHON),python3) bench/select_numpy.py $<
 bench-%: $(OUT)/bench/bench_%
 	@$<
 lint:

@@ -96,6 +96,56 @@ START_TEST(t_tables_return_the_same_bits) {
     }
 } END_TEST
 
+/* f32 products: the same bits in every table, and never off by more than their bound. */
+START_TEST(t_narrow_products_keep_their_bound) {
+    static const char *const names[] = {"avx2", "avx512", "neon", "ref"};
+    static unsigned char raw[8 * TOP + 3];
+    static double wide[ROWS][TOP + 16], w[PICKS][TOP + 16], mean[TOP + 16];
+    static float z[2][ROWS * (TOP + 16)], w32[PICKS * (TOP + 16)], out[2][ROWS * PICKS];
+    const rex_row_ops *const ref = rex_row_ops_find("ref");
+    for (size_t t = 0; t < 4; t++) {
+        const rex_row_ops *const both[2] = {rex_row_ops_find(names[t]), ref};
+        if (!both[0]) continue;
+        for (size_t c = 0; c < sizeof sizes / sizeof *sizes; c++) {
+            const int64_t n = sizes[c], ld = REX_ROW_PAD32(n);
+            const float *rows[2][ROWS];
+            memset(mean, 0, sizeof mean);
+            memset(w32, 0, sizeof w32);
+            for (int64_t j = 0; j < n; j++) mean[j] = number((uint32_t)j, 500);
+            for (int64_t v = 0; v < PICKS; v++)
+                for (int64_t j = 0; j < n; j++) {
+                    w[v][j] = 1.1 * number((uint32_t)j, 700 + (uint32_t)v);
+                    w32[v * ld + j] = (float)w[v][j];
+                }
+            for (uint32_t r = 0; r < ROWS; r++) {
+                const rex_elem type = (rex_elem)(r % REX_ELEM_COUNT);
+                const double *const m = r % 2 ? mean : NULL;
+                fill(raw + 3, type, n, r);
+                ref->widen(wide[r], REX_ROW_PAD(n), raw + 3, type, n, m, NULL);
+                for (int k = 0; k < 2; k++) {
+                    rows[k][r] = z[k] + r * ld;
+                    both[k]->narrow(z[k] + r * ld, ld, raw + 3, type, n, m, raw);
+                }
+            }
+            for (int k = 0; k < 2; k++)
+                both[k]->dots32(out[k], PICKS, rows[k], k ? rows[k] : NULL, ROWS, w32, PICKS, ld);
+            CHECK_MEM(z[0], z[1], (size_t)(ROWS * ld) * sizeof(float));
+            CHECK_MEM(out[0], out[1], sizeof out[0]);
+            for (int r = 0; r < ROWS; r++)
+                for (int v = 0; v < PICKS; v++) {
+                    long double want = 0, zz = 0, ww = 0;
+                    for (int64_t j = 0; j < n; j++) {
+                        want += (long double)wide[r][j] * w[v][j];
+                        zz += (long double)wide[r][j] * wide[r][j];
+                        ww += (long double)w[v][j] * w[v][j];
+                    }
+                    const double bound = ((double)ld / 16 + 8) * 0x1.01p-24 * sqrt((double)(zz * ww));
+                    CHECK_NEAR((double)out[1][r * PICKS + v], (double)want, bound);
+                }
+        }
+    }
+} END_TEST
+
 START_TEST(t_projection_steps_agree) {
     static const char *const names[] = {"avx2", "avx512", "neon", "ref"};
     enum { N = 37 };
@@ -134,5 +184,6 @@ START_TEST(t_sums_catch_their_rounding) {
     CHECK(fabsl(sum - want) < 1e-16L * want);
 } END_TEST
 
-REX_TEST_MAIN("row_ops", t_tables_return_the_same_bits, t_projection_steps_agree,
+REX_TEST_MAIN("row_ops", t_tables_return_the_same_bits,
+              t_narrow_products_keep_their_bound, t_projection_steps_agree,
               t_sums_catch_their_rounding)

@@ -99,9 +99,9 @@ typedef enum { REX_GREEDY_ELLIPSE, REX_GREEDY_DPP, REX_GREEDY_FAR } rex_greedy_k
 
 /* How the work is cut up; no setting changes a result. */
 typedef struct {
-    int64_t block; /* rows per piece of work */
-    int64_t list;  /* rows kept up to date after every pick; 0: by the size of the pool */
-    double share;  /* of a block's rows to refresh, from which on all of them are */
+    int64_t block; /* rows per block */
+    int64_t hot;   /* rows that are brought up to date first, 1 or more */
+    double share;  /* of a block's lagging rows, from which on all of them are refreshed */
 } rex_greedy_tune;
 
 typedef struct rex_greedy rex_greedy;

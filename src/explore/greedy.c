@@ -5,13 +5,17 @@
  *   DPP      |f - its part in the span|^2   = |f|^2        - sum_s (f.w_s)^2
  *   FAR      distance^2 to the nearest pick = min_s (|f|^2 + |w_s|^2 - 2 f.w_s)
  * The w_s live in feature space (k x d, never n x k), so a row can be brought up to date at any time
- * by reading it once, and an old value is a bound on the new one. After a pick, rows of a short list
- * (the best so far) are brought up to date in the order of their bounds until no bound reaches the
- * best value; when the bound of the rows beside the list does, one sweep over memory refreshes exactly
- * the rows whose bound reaches it, all missing picks at once, and makes a new list.
+ * by reading it once, and an old value is a bound on the new one. After a pick the few rows that were
+ * best before are brought up to date and give a value to beat; then exactly the rows whose bound reaches
+ * it are, all missing picks at once, wherever they lie (the largest bound of each block of rows is
+ * kept). A block in which more than half of what lags must be read is read whole, in one stream.
+ *
+ * Bounds are kept in f32 (half the memory, twice the speed): a product of d terms is off by at most
+ * (d/16 + 8) 2^-24 |f| |w|, and what is subtracted from a bound is the square of what is left of its
+ * magnitude. Only rows whose bound reaches the best exact value are worked out in double.
  *
  * Invariant: the number that decides for row i after t picks is a function of the rows and picks
- * alone (same sums in the same order), so list, blocks, sweeps and threads cannot change a choice.
+ * alone (same sums in the same order), so blocks, order of refreshing and threads cannot change a choice.
  * Where the subtraction has cancelled 8 bits or more, the row's value is computed again as the square
  * of a residual: with G_s = I - gamma_s g_s g_s', the inverse is B B' with B = prod G_s / sqrt(lambda)
  * and value = |B'f|^2, which loses only half the digits that the subtraction loses (Potter's form
@@ -21,10 +25,9 @@
 #include "explore.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { TILE = 16, PICKS = 24 };
+enum { TILE = 16, PICKS = 24, CHUNK = 64 };
 
 #define DEEP 0x1p-8      /* of its first value: below, a value is recomputed as a residual */
 #define SLACK 2e-10      /* rows this close to the best are refreshed: a little over REX_TIE */
@@ -38,13 +41,20 @@ struct rex_greedy {
     rex_pool *workers;
     double lambda, root; /* root = 1/sqrt(lambda); 1 for DPP and FAR */
 
-    double *val;  /* n: the subtraction so far, after at[i] picks; never recomputed otherwise */
-    double *key;  /* n: what is compared; a bound from above where at[i] < t */
+    double *val;  /* n: the subtraction in double after at[i] picks; never recomputed otherwise */
     int32_t *at;
-    int32_t *sure; /* t + 1: the key of a deep row is exact at t */
+    double *top;  /* n: no value after bt[i] picks is larger */
+    int32_t *bt;
+    double *key;  /* n: what is compared: exact where sure, else of `top` */
+    int32_t *sure; /* t + 1: the key is exact at t */
     bool *out;    /* no candidate */
 
     double *w;     /* (room, ld) update vectors */
+    float *w32;    /* (room, ld32) rounded */
+    double *wn;    /* room: their norms */
+    int64_t ld32;
+    bool narrow;   /* numbers are of a size that f32 can bound */
+    bool direct;   /* rows are f32 as the products need them */
     double *g;     /* (room, ld) B'f of the first n_g picks, or the orthonormal base of DPP */
     double *gamma; /* room */
     int64_t *pick; /* room: the rows */
@@ -54,20 +64,27 @@ struct rex_greedy {
     int64_t t, room;
     double drift;  /* sum of 1 + value at first / (1 + value when picked): feeds the error bound */
 
-    int64_t *list; /* n_list rows with the largest keys when it was made */
-    int64_t n_list, list_cap, lasted;
-    double rest;   /* the largest key beside the list, if there is a row */
-    bool beside;
+    double *peak;  /* blocks: no key in the block is larger */
+    int64_t blocks;
+    int64_t *hot;  /* n_hot rows with large keys, of those seen last */
+    int64_t n_hot, hot_cap;
+    int64_t *set;  /* n: rows to refresh, or that may be the best */
+    int64_t *spare; /* n: the same, being sorted */
+    int64_t *lag;  /* room + 1: counts of the sort */
 
-    double *sort;    /* n */
-    int64_t *set;    /* n: rows to refresh; a block's part belongs to its worker */
     double *scratch; /* (workers, TILE, ld) */
+    float *scratch32; /* (workers, TILE, ld32) */
     int64_t rows_read, dots_made;
-    int64_t *block_work; /* (blocks, 2) of the running sweep */
-    double thr;
+    int64_t *chunk_dots; /* per chunk of the rows being refreshed */
+    int64_t n_set;
 };
 
 /* ---- values and keys -------------------------------------------------------------------------- */
+
+/* Not fmax and fma: the baseline build calls the library for those. */
+static inline double larger(double a, double b) {
+    return a > b ? a : b;
+}
 
 static double first_value(const rex_greedy *g, int64_t i) {
     return rex_feat_norm2(g->f, i) / g->lambda;
@@ -139,13 +156,13 @@ static bool spent(const rex_greedy *g, int64_t i, double value) {
 
 /* The value of row i after update vector s, u being their product. */
 static double after(const rex_greedy *g, int64_t i, int64_t s, double value, double u, const double *z) {
-    if (g->kind != REX_GREEDY_FAR) return fma(-u, u, value);
+    if (g->kind != REX_GREEDY_FAR) return value - u * u;
     const double all = rex_feat_norm2(g->f, i) + g->far2[s];
-    double d2 = fma(-2.0, u, all);
+    double d2 = all - 2.0 * u;
     if (d2 < DEEP * all)
         d2 = g->f->op->dist2(z, rex_feat_inv(g->f, i), g->w + s * g->f->ld, g->f->ld);
     if (d2 <= REX_NOISE * all) d2 = 0.0;
-    return fmin(value, d2);
+    return value < d2 ? value : d2;
 }
 
 /* Brings val of R <= TILE rows up to t. z (R, ld) are their centred rows. Products that a row has had
@@ -172,20 +189,35 @@ static int64_t advance(rex_greedy *g, const int64_t *row, int64_t R, const doubl
     return R * (g->t - first);
 }
 
-/* The key of an up-to-date row: exact, or a bound on it where the subtraction has cancelled. */
+/* The key from the bound; a row without gain leaves. */
 static void settle(rex_greedy *g, int64_t i) {
-    double value = fmax(g->val[i], 0.0);
-    if (is_deep(g, i)) value += rounding(g, i);
+    const double value = larger(g->top[i], 0.0);
     if (spent(g, i, value)) g->out[i] = true;
     g->key[i] = key_of(g, i, value);
 }
 
-/* The exact key of a row whose subtraction has cancelled. */
-static void settle_deep(rex_greedy *g, int64_t i) {
+/* What the subtraction in double says: exact, or a bound where it has cancelled. */
+static void settle_val(rex_greedy *g, int64_t i) {
+    g->bt[i] = g->at[i];
+    g->top[i] = g->val[i];
+    if (is_deep(g, i))
+        g->top[i] = larger(g->val[i], 0.0) + rounding(g, i);
+    else
+        g->sure[i] = (int32_t)g->t + 1;
+    settle(g, i);
+}
+
+/* The exact key. */
+static void settle_exact(rex_greedy *g, int64_t i) {
     double *const z = g->scratch;
-    make_residual_base(g);
     rex_feat_z(g->f, i, -1, z);
     g->rows_read++;
+    if (g->at[i] < g->t) {
+        g->dots_made += advance(g, &i, 1, z);
+        settle_val(g, i);
+    }
+    if (!is_deep(g, i) || g->out[i]) return;
+    make_residual_base(g);
     g->dots_made += 2 * g->t;
     const double value = residual(g, i, g->t, z);
     if (spent(g, i, value)) g->out[i] = true;
@@ -195,176 +227,201 @@ static void settle_deep(rex_greedy *g, int64_t i) {
 
 /* ---- refreshing ------------------------------------------------------------------------------ */
 
-static int by_number(const void *x, const void *y) {
-    const int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
-    return (a > b) - (a < b);
+/* Lowers the bounds of R <= TILE rows to t by products in f32. z[r] (ld32) are their rows; `ahead` (R, or
+ * NULL) are fetched meanwhile. Products that a row has had are made with the others' and not used. */
+static int64_t advance32(rex_greedy *g, const int64_t *row, int64_t R, const float *const *z,
+                         const float *const *ahead) {
+    const double share = ((double)g->ld32 / 16.0 + 8.0) * 0x1.01p-24;
+    float dot[TILE * PICKS];
+    int64_t first = g->t;
+    for (int64_t r = 0; r < R; r++)
+        if (g->bt[row[r]] < first) first = g->bt[row[r]];
+    for (int64_t v = first; v < g->t; v += PICKS) {
+        const int64_t W = g->t - v < PICKS ? g->t - v : PICKS;
+        g->f->op->dots32(dot, PICKS, z, v == first ? ahead : NULL, R, g->w32 + v * g->ld32, W, g->ld32);
+        for (int64_t r = 0; r < R; r++) {
+            const int64_t i = row[r], skip = g->bt[i] > v ? g->bt[i] - v : 0;
+            const double inv = rex_feat_inv(g->f, i), err = share * sqrt(g->f->norm2[i]);
+            double less = 0.0;
+            for (int64_t s = skip; s < W; s++) {
+                const double u = larger(fabs((double)dot[r * PICKS + s]) - err * g->wn[v + s], 0.0);
+                less += u * u;
+            }
+            g->top[i] -= less * inv * inv;
+        }
+    }
+    for (int64_t r = 0; r < R; r++) g->bt[row[r]] = (int32_t)g->t;
+    return R * (g->t - first);
 }
 
-/* Brings the n rows of `set` up to date, those that lag alike together; `z` holds TILE rows. The set
- * is rearranged. Returns the number of products. */
-static int64_t refresh(rex_greedy *g, int64_t *set, int64_t n, double *z) {
-    const int64_t ld = g->f->ld;
-    bool even = true;
-    int64_t dots = 0;
-    for (int64_t r = 1; r < n && even; r++) even = g->at[set[r]] == g->at[set[0]];
-    if (!even) {
-        for (int64_t r = 0; r < n; r++) set[r] |= (int64_t)g->at[set[r]] << 32;
-        qsort(set, (size_t)n, sizeof *set, by_number);
-        for (int64_t r = 0; r < n; r++) set[r] &= 0xFFFFFFFF;
+/* May row i's bound be kept in f32? Near the end of its range it would say too little. */
+static bool by_bound(const rex_greedy *g, int64_t i) {
+    return g->narrow && g->top[i] >= DEEP * first_value(g, i);
+}
+
+static int64_t refresh_tile(rex_greedy *g, const int64_t *row, int64_t R, const int64_t *next,
+                            int64_t n_next, int worker) {
+    const rex_feat *const f = g->f;
+    const float *z[TILE], *ahead[TILE];
+    bool bounds = true;
+    int64_t dots;
+    for (int64_t r = 0; r < R && bounds; r++) bounds = by_bound(g, row[r]);
+    if (!bounds) {
+        double *const wide = g->scratch + (int64_t)worker * TILE * f->ld;
+        for (int64_t r = 0; r < R; r++)
+            rex_feat_z(f, row[r], r < n_next ? next[r] : -1, wide + r * f->ld);
+        dots = advance(g, row, R, wide);
+        for (int64_t r = 0; r < R; r++) settle_val(g, row[r]);
+        return dots;
     }
-    for (int64_t r = 0; r < n;) {
-        const int64_t since = g->at[set[r]], slack = (g->t - since) / 2 + 4;
-        int64_t R = 0;
-        while (R < TILE && r + R < n && g->at[set[r + R]] - since <= slack) {
-            rex_feat_z(g->f, set[r + R], r + R + 1 < n ? set[r + R + 1] : -1, z + R * ld);
-            R++;
-        }
-        dots += advance(g, set + r, R, z);
-        for (int64_t k = r; k < r + R; k++) settle(g, set[k]);
-        r += R;
+    for (int64_t r = 0; r < R; r++) {
+        float *const copy = g->scratch32 + ((int64_t)worker * TILE + r) * g->ld32;
+        const void *const soon = r < n_next ? f->row[next[r]] : f->row[row[r]];
+        if (!g->direct) f->op->narrow(copy, g->ld32, f->row[row[r]], f->type, f->dim, f->mean, soon);
+        z[r] = g->direct ? (const float *)f->row[row[r]] : copy;
+        ahead[r] = (const float *)soon;
     }
+    dots = advance32(g, row, R, z, g->direct ? ahead : NULL);
+    for (int64_t r = 0; r < R; r++) settle(g, row[r]);
     return dots;
 }
 
-/* One block of a sweep: the rows whose bound reaches thr; if they are a large share, all that lag, so
- * that memory is read in one stream and the next sweeps find the block up to date. */
-static void sweep_block(void *ud, size_t item, int worker) {
+/* One chunk of the rows in `set`, which are sorted by what they lack: tiles of rows that lag alike. */
+static void refresh_chunk(void *ud, size_t item, int worker) {
     rex_greedy *const g = ud;
-    const int64_t first = (int64_t)item * g->tune.block;
-    const int64_t end = first + g->tune.block < g->f->n ? first + g->tune.block : g->f->n;
-    int64_t lag = 0, need = 0, n = 0;
-    for (int64_t i = first; i < end; i++)
-        if (!g->out[i] && g->at[i] < g->t) {
-            lag++;
-            need += g->key[i] >= g->thr;
-        }
-    const bool all = (double)need > g->tune.share * (double)lag;
-    for (int64_t i = first; i < end && need > 0; i++)
-        if (!g->out[i] && g->at[i] < g->t && (all || g->key[i] >= g->thr)) g->set[first + n++] = i;
-    double *const z = g->scratch + (int64_t)worker * TILE * g->f->ld;
-    g->block_work[2 * item] = n;
-    g->block_work[2 * item + 1] = refresh(g, g->set + first, n, z);
-}
-
-static void sweep(rex_greedy *g, double thr) {
-    const int64_t blocks = (g->f->n + g->tune.block - 1) / g->tune.block;
-    g->thr = thr;
-    rex_pool_run(g->workers, (size_t)blocks, sweep_block, g);
-    for (int64_t b = 0; b < blocks; b++) {
-        g->rows_read += g->block_work[2 * b];
-        g->dots_made += g->block_work[2 * b + 1];
+    const int64_t first = (int64_t)item * CHUNK;
+    const int64_t end = first + CHUNK < g->n_set ? first + CHUNK : g->n_set;
+    const int64_t *const set = g->set;
+    int64_t dots = 0;
+    for (int64_t r = first; r < end;) {
+        const int64_t since = g->bt[set[r]], slack = (g->t - since) / 2 + 4;
+        int64_t R = 1;
+        while (R < TILE && r + R < end && g->bt[set[r + R]] - since <= slack) R++;
+        dots += refresh_tile(g, set + r, R, set + r + R, g->n_set - r - R, worker);
+        r += R;
     }
+    g->chunk_dots[item] = dots;
 }
 
-/* The m-th largest of x (n): Hoare's selection, which rearranges x. */
-static double mth_largest(double *x, int64_t n, int64_t m) {
-    int64_t lo = 0, hi = n - 1, k = m - 1;
-    while (lo < hi) {
-        const double a = x[lo], b = x[lo + (hi - lo) / 2], c = x[hi];
-        const double pivot = fmax(fmin(a, b), fmin(fmax(a, b), c));
-        int64_t i = lo, j = hi;
-        while (i <= j) {
-            while (x[i] > pivot) i++;
-            while (x[j] < pivot) j--;
-            if (i <= j) {
-                const double t = x[i];
-                x[i++] = x[j];
-                x[j--] = t;
-            }
-        }
-        if (k <= j)
-            hi = j;
-        else if (k >= i)
-            lo = i;
-        else
-            break;
-    }
-    return x[k];
-}
-
-/* The rows with the largest keys, old or new, become the list. One that had to be given up soon was
- * too short: the next is twice as long. */
-static void make_list(rex_greedy *g) {
-    int64_t n = 0;
-    if (g->tune.list == 0 && g->lasted < 8 && g->t > 1 && g->list_cap < g->f->n / 2) g->list_cap *= 2;
-    g->lasted = 0;
-    for (int64_t i = 0; i < g->f->n; i++)
-        if (!g->out[i]) g->sort[n++] = g->key[i];
-    g->n_list = 0;
-    g->rest = -INFINITY;
+/* Brings the bounds of the first n rows of `set` up to date. The set is sorted by lag, by counting. */
+static void refresh(rex_greedy *g, int64_t n) {
+    bool even = true;
     if (n == 0) return;
-    const double cut = n > g->list_cap ? mth_largest(g->sort, n, g->list_cap) : -INFINITY;
-    g->beside = false;
-    for (int64_t i = 0; i < g->f->n; i++) {
-        if (g->out[i]) continue;
-        if (g->key[i] >= cut && g->n_list < g->list_cap) {
-            g->list[g->n_list++] = i;
-        } else {
-            g->rest = g->beside ? fmax(g->rest, g->key[i]) : g->key[i];
-            g->beside = true;
+    for (int64_t r = 1; r < n && even; r++) even = g->bt[g->set[r]] == g->bt[g->set[0]];
+    if (!even) {
+        memset(g->lag, 0, (size_t)(g->t + 1) * sizeof *g->lag);
+        for (int64_t r = 0; r < n; r++) g->lag[g->bt[g->set[r]] + 1]++;
+        for (int64_t s = 1; s <= g->t; s++) g->lag[s] += g->lag[s - 1];
+        for (int64_t r = 0; r < n; r++) g->spare[g->lag[g->bt[g->set[r]]]++] = g->set[r];
+        int64_t *const swap = g->set;
+        g->set = g->spare;
+        g->spare = swap;
+    }
+    const int64_t chunks = (n + CHUNK - 1) / CHUNK;
+    g->n_set = n;
+    rex_pool_run(chunks > 4 ? g->workers : NULL, (size_t)chunks, refresh_chunk, g);
+    g->rows_read += n;
+    for (int64_t c = 0; c < chunks; c++) g->dots_made += g->chunk_dots[c];
+}
+
+/* The rows that lag and whose bound reaches thr into `set`; where those are a large share of a block's,
+ * all that lag, so that memory is read in one stream and later picks find the block up to date. */
+static int64_t lagging(rex_greedy *g, double thr) {
+    int64_t n = 0;
+    for (int64_t b = 0; b < g->blocks; b++) {
+        if (g->peak[b] < thr) continue;
+        const int64_t first = b * g->tune.block;
+        const int64_t end = first + g->tune.block < g->f->n ? first + g->tune.block : g->f->n;
+        const int64_t had = n;
+        int64_t lag = 0;
+        for (int64_t i = first; i < end; i++) {
+            if (g->bt[i] >= g->t) continue;
+            lag++;
+            if (g->key[i] >= thr && !g->out[i]) g->set[n++] = i;
+        }
+        if (n == had || (double)(n - had) <= g->tune.share * (double)lag) continue;
+        n = had;
+        for (int64_t i = first; i < end; i++)
+            if (g->bt[i] < g->t && !g->out[i]) g->set[n++] = i;
+    }
+    return n;
+}
+
+/* All candidates whose key reaches thr into `set`; on the way the peaks are made exact. */
+static int64_t contenders(rex_greedy *g, double thr) {
+    int64_t n = 0;
+    for (int64_t b = 0; b < g->blocks; b++) {
+        if (g->peak[b] < thr) continue;
+        const int64_t first = b * g->tune.block;
+        const int64_t end = first + g->tune.block < g->f->n ? first + g->tune.block : g->f->n;
+        double peak = -INFINITY;
+        for (int64_t i = first; i < end; i++) {
+            if (g->out[i]) continue;
+            if (g->key[i] > peak) peak = g->key[i];
+            if (g->key[i] >= thr) g->set[n++] = i;
+        }
+        g->peak[b] = peak;
+    }
+    return n;
+}
+
+/* The hot rows for the next pick: those with the largest keys, by a heap with the smallest on top. */
+static void find_hot(rex_greedy *g) {
+    int64_t *const h = g->hot, cap = g->hot_cap;
+    g->n_hot = 0;
+    for (int64_t b = 0; b < g->blocks; b++) {
+        if (g->n_hot == cap && g->peak[b] <= g->key[h[0]]) continue;
+        const int64_t first = b * g->tune.block;
+        const int64_t end = first + g->tune.block < g->f->n ? first + g->tune.block : g->f->n;
+        for (int64_t x = first; x < end; x++) {
+            if (g->out[x] || (g->n_hot == cap && g->key[x] <= g->key[h[0]])) continue;
+            int64_t i;
+            if (g->n_hot < cap) { /* up from the end */
+                for (i = g->n_hot++; i > 0 && g->key[h[(i - 1) / 2]] > g->key[x]; i = (i - 1) / 2)
+                    h[i] = h[(i - 1) / 2];
+            } else { /* down from the top */
+                for (i = 0;;) {
+                    int64_t c = 2 * i + 1;
+                    if (c >= cap) break;
+                    if (c + 1 < cap && g->key[h[c + 1]] < g->key[h[c]]) c++;
+                    if (g->key[h[c]] >= g->key[x]) break;
+                    h[i] = h[c];
+                    i = c;
+                }
+            }
+            h[i] = x;
         }
     }
 }
 
 static bool fresh(const rex_greedy *g, int64_t i) {
-    return !g->out[i] && g->at[i] == g->t;
+    return !g->out[i] && g->bt[i] == g->t;
 }
 
 static bool is_sure(const rex_greedy *g, int64_t i) {
-    return !is_deep(g, i) || g->sure[i] == (int32_t)g->t + 1;
+    return g->sure[i] == (int32_t)g->t + 1;
 }
 
-/* The largest key of the rows in `from` (NULL: 0 .. n-1) that are up to date. On return every key
- * that reaches it is exact. */
+/* The largest key of the n rows in `from`, whose bounds are up to date. On return every key that
+ * reaches it is exact. */
 static double best_of(rex_greedy *g, const int64_t *from, int64_t n) {
     double best = -INFINITY;
     int64_t top = -1;
     for (int64_t r = 0; r < n; r++) {
-        const int64_t i = from ? from[r] : r;
+        const int64_t i = from[r];
         if (!fresh(g, i)) continue;
         if (is_sure(g, i))
-            best = fmax(best, g->key[i]);
+            best = larger(best, g->key[i]);
         else if (top < 0 || g->key[i] > g->key[top])
             top = i;
     }
-    if (top < 0) return best;
-    if (g->key[top] >= reach(g, best, SLACK)) { /* the most promising first: it spares the others */
-        settle_deep(g, top);
-        if (fresh(g, top)) best = fmax(best, g->key[top]);
-    }
-    for (int64_t r = 0; r < n; r++) {
-        const int64_t i = from ? from[r] : r;
+    for (int64_t r = -1; top >= 0 && r < n; r++) { /* the most promising first: it spares the others */
+        const int64_t i = r < 0 ? top : from[r];
         if (!fresh(g, i) || is_sure(g, i) || g->key[i] < reach(g, best, SLACK)) continue;
-        settle_deep(g, i);
-        if (fresh(g, i)) best = fmax(best, g->key[i]);
+        settle_exact(g, i);
+        if (fresh(g, i)) best = larger(best, g->key[i]);
     }
     return best;
-}
-
-/* Refreshes rows of the list, those with the largest bounds first and ever more at once, until no
- * bound reaches the best value, which is returned. */
-static double freshen_list(rex_greedy *g) {
-    int64_t n = 0;
-    for (int64_t r = 0; r < g->n_list; r++)
-        if (!g->out[g->list[r]]) g->list[n++] = g->list[r];
-    g->n_list = n;
-    for (int64_t some = 4 * TILE;; some *= 2) {
-        const double best = best_of(g, g->list, g->n_list), thr = reach(g, best, SLACK);
-        int64_t m = 0;
-        for (int64_t r = 0; r < n; r++) {
-            const int64_t i = g->list[r];
-            if (!g->out[i] && !fresh(g, i) && g->key[i] >= thr) g->sort[m++] = g->key[i];
-        }
-        if (m == 0) return best;
-        const double cut = m > some ? mth_largest(g->sort, m, some) : thr;
-        m = 0;
-        for (int64_t r = 0; r < n; r++) {
-            const int64_t i = g->list[r];
-            if (!g->out[i] && !fresh(g, i) && g->key[i] >= cut) g->set[m++] = i;
-        }
-        g->rows_read += m;
-        g->dots_made += refresh(g, g->set, m, g->scratch);
-    }
 }
 
 /* ---- picks ------------------------------------------------------------------------------------ */
@@ -374,24 +431,27 @@ static rex_status grow(rex_greedy *g, rex_err *e) {
     if (g->t >= INT32_MAX) return rex_fail(e, REX_ELIMIT, -1, "selection: too many picks");
     const int64_t room = g->room ? 2 * g->room : 64;
     const size_t row = (size_t)g->f->ld * sizeof(double);
-    void *const old[] = {g->w, g->g, g->gamma, g->far2, g->dot, g->pick};
-    const size_t size[] = {row, row, sizeof(double), sizeof(double), sizeof(double), sizeof(int64_t)};
-    void *more[6];
-    for (size_t p = 0; p < 6; p++) {
-        more[p] = rex_mem_take((size_t)room, size[p], e);
+    void *const old[] = {g->w, g->g, g->gamma, g->far2, g->dot, g->pick, g->w32, g->wn, g->lag};
+    const size_t size[] = {row, row, 8, 8, 8, 8, (size_t)g->ld32 * sizeof(float), 8, 8};
+    void *more[9];
+    for (size_t p = 0; p < 9; p++) {
+        more[p] = rex_mem_take((size_t)room + 2, size[p], e);
         if (!more[p]) {
             while (p > 0) rex_mem_free(more[--p]);
             return REX_ENOMEM;
         }
         if (old[p]) memcpy(more[p], old[p], (size_t)g->t * size[p]);
     }
-    for (size_t p = 0; p < 6; p++) rex_mem_free(old[p]);
+    for (size_t p = 0; p < 9; p++) rex_mem_free(old[p]);
     g->w = more[0];
     g->g = more[1];
     g->gamma = more[2];
     g->far2 = more[3];
     g->dot = more[4];
     g->pick = more[5];
+    g->w32 = more[6];
+    g->wn = more[7];
+    g->lag = more[8];
     g->room = room;
     return REX_OK;
 }
@@ -430,9 +490,20 @@ static void push_ellipse(rex_greedy *g, int64_t i, double *z, double *value) {
     g->t++;
 }
 
+/* The last update vector in f32. One that f32 cannot bound ends the use of bounds. */
+static void push_narrow(rex_greedy *g) {
+    const int64_t s = g->t - 1;
+    const double *const w = g->w + s * g->f->ld;
+    double n2 = 0.0;
+    for (int64_t j = 0; j < g->f->dim; j++) g->w32[s * g->ld32 + j] = (float)w[j];
+    g->f->op->dots(&n2, 1, w, 1, w, 1, g->f->ld);
+    g->wn[s] = sqrt(n2);
+    if (g->wn[s] != 0.0 && !(g->wn[s] > 1e-12 && g->wn[s] < 1e12)) g->narrow = false;
+}
+
 /* Row i joins: z (ld) is its centred row; *value is what it was worth, made exact. */
 static void push(rex_greedy *g, int64_t i, double *z, double *value) {
-    const int64_t ld = g->f->ld;
+    const int64_t ld = g->f->ld, before = g->t;
     g->pick[g->t] = i;
     if (g->kind == REX_GREEDY_FAR) {
         const double inv = rex_feat_inv(g->f, i);
@@ -448,6 +519,7 @@ static void push(rex_greedy *g, int64_t i, double *z, double *value) {
         else
             push_dpp(g, i, z, gain);
     }
+    if (g->kind != REX_GREEDY_FAR && g->t > before) push_narrow(g);
 }
 
 rex_status rex_greedy_take(rex_greedy *g, int64_t i, double *score, rex_err *e) {
@@ -457,7 +529,7 @@ rex_status rex_greedy_take(rex_greedy *g, int64_t i, double *score, rex_err *e) 
     rex_feat_z(g->f, i, -1, z);
     g->rows_read++;
     if (g->at[i] < g->t) g->dots_made += advance(g, &i, 1, z);
-    double value = fmax(g->val[i], 0.0);
+    double value = larger(g->val[i], 0.0);
     if (g->kind == REX_GREEDY_FAR) value = g->t == 0 ? g->f->norm2[i] : value;
     push(g, i, z, &value);
     g->out[i] = true;
@@ -470,37 +542,37 @@ rex_status rex_greedy_take(rex_greedy *g, int64_t i, double *score, rex_err *e) 
     return REX_OK;
 }
 
-/* Of the rows in `from` (NULL: all) that are up to date, the lowest that ties with `best`. */
+/* Of the n rows in `from` the lowest that ties with `best`. */
 static int64_t lowest(const rex_greedy *g, const int64_t *from, int64_t n, double best) {
     const double thr = reach(g, best, REX_TIE);
     int64_t pick = -1;
     for (int64_t r = 0; r < n; r++) {
-        const int64_t i = from ? from[r] : r;
-        if (fresh(g, i) && g->key[i] >= thr && (pick < 0 || i < pick)) pick = i;
+        const int64_t i = from[r];
+        if (fresh(g, i) && is_sure(g, i) && g->key[i] >= thr && (pick < 0 || i < pick)) pick = i;
     }
     return pick;
 }
 
 rex_status rex_greedy_pick(rex_greedy *g, int64_t *i, double *score, rex_err *e) {
+    int64_t n = 0;
     *i = -1;
-    if (g->n_list == 0) make_list(g);
-    const double best = freshen_list(g);
-    if (!g->beside || g->rest < reach(g, best, SLACK)) {
-        *i = lowest(g, g->list, g->n_list, best);
-        g->lasted++;
-    } else {
-        sweep(g, reach(g, best, SLACK));
-        *i = lowest(g, NULL, g->f->n, best_of(g, NULL, g->f->n));
-        g->n_list = 0; /* made again from what the sweep found */
+    if (g->n_hot == 0) find_hot(g);
+    for (int64_t r = 0; r < g->n_hot; r++)
+        if (!g->out[g->hot[r]] && g->bt[g->hot[r]] < g->t) g->set[n++] = g->hot[r];
+    refresh(g, n);
+    double best = best_of(g, g->hot, g->n_hot);
+    for (;;) {
+        const double thr = reach(g, best, SLACK);
+        refresh(g, lagging(g, thr));
+        n = contenders(g, thr);
+        const double found = best_of(g, g->set, n);
+        *i = lowest(g, g->set, n, found);
+        /* rows that turned out to have no gain left, and with them the value to beat: look lower */
+        if (*i >= 0 || n == 0) break;
+        best = -INFINITY;
     }
-    if (*i < 0) { /* every row of the list was spent: there may be others */
-        bool any = false;
-        for (int64_t r = 0; r < g->f->n && !any; r++) any = !g->out[r];
-        if (!any) return REX_OK;
-        g->n_list = 0;
-        return rex_greedy_pick(g, i, score, e);
-    }
-    return rex_greedy_take(g, *i, score, e);
+    find_hot(g);
+    return *i < 0 ? REX_OK : rex_greedy_take(g, *i, score, e);
 }
 
 void rex_greedy_bar(rex_greedy *g, int64_t i) {
@@ -514,28 +586,36 @@ void rex_greedy_work(const rex_greedy *g, int64_t *rows, int64_t *dots) {
 
 /* ---- life ------------------------------------------------------------------------------------- */
 
-/* The first list: a sixty-fourth of the pool, but 64 rows at least. */
-static int64_t list_size(const rex_feat *f) {
-    const int64_t m = f->n / 64 < 64 ? 64 : f->n / 64;
-    return m < f->n ? m : f->n;
-}
-
 static rex_status open_arrays(rex_greedy *g, rex_err *e) {
     const rex_feat *const f = g->f;
     const size_t n = (size_t)f->n, ld = (size_t)f->ld;
-    const size_t blocks = (n + (size_t)g->tune.block - 1) / (size_t)g->tune.block;
     const size_t threads = g->workers ? (size_t)rex_pool_size(g->workers) : 1;
     g->val = rex_mem_take(n, sizeof(double), e);
     g->key = g->val ? rex_mem_take(n, sizeof(double), e) : NULL;
     g->at = g->key ? rex_mem_take(n, sizeof(int32_t), e) : NULL;
     g->out = g->at ? rex_mem_take(n, sizeof(bool), e) : NULL;
-    g->sort = g->out ? rex_mem_take(n, sizeof(double), e) : NULL;
-    g->list = g->sort ? rex_mem_take(n, sizeof(int64_t), e) : NULL;
-    g->set = g->list ? rex_mem_take(n, sizeof(int64_t), e) : NULL;
-    g->sure = g->set ? rex_mem_take(n, sizeof(int32_t), e) : NULL;
-    g->block_work = g->sure ? rex_mem_take(blocks * 2, sizeof(int64_t), e) : NULL;
-    g->scratch = g->block_work ? rex_mem_take(threads * TILE * ld, sizeof(double), e) : NULL;
-    return g->scratch ? REX_OK : REX_ENOMEM;
+    g->peak = g->out ? rex_mem_take((size_t)g->blocks, sizeof(double), e) : NULL;
+    g->hot = g->peak ? rex_mem_take((size_t)g->hot_cap, sizeof(int64_t), e) : NULL;
+    g->set = g->hot ? rex_mem_take(n, sizeof(int64_t), e) : NULL;
+    g->spare = g->set ? rex_mem_take(n, sizeof(int64_t), e) : NULL;
+    g->top = g->spare ? rex_mem_take(n, sizeof(double), e) : NULL;
+    g->bt = g->top ? rex_mem_take(n, sizeof(int32_t), e) : NULL;
+    g->sure = g->bt ? rex_mem_take(n, sizeof(int32_t), e) : NULL;
+    g->chunk_dots = g->sure ? rex_mem_take(n / CHUNK + 1, sizeof(int64_t), e) : NULL;
+    g->scratch = g->chunk_dots ? rex_mem_take(threads * TILE * ld, sizeof(double), e) : NULL;
+    const size_t ld32 = (size_t)g->ld32;
+    g->scratch32 = g->scratch ? rex_mem_take(threads * TILE * ld32, sizeof(float), e) : NULL;
+    return g->scratch32 ? REX_OK : REX_ENOMEM;
+}
+
+/* Bounds in f32 need norms whose squares and rounding stay well within its range. */
+static bool can_narrow(const rex_greedy *g) {
+    if (g->kind == REX_GREEDY_FAR) return false;
+    for (int64_t i = 0; i < g->f->n; i++) {
+        const double n2 = g->f->norm2[i];
+        if (n2 != 0.0 && !(n2 > 1e-24 && n2 < 1e24)) return false;
+    }
+    return true;
 }
 
 rex_status rex_greedy_open(const rex_feat *f, rex_greedy_kind kind, const double *weight,
@@ -547,11 +627,16 @@ rex_status rex_greedy_open(const rex_feat *f, rex_greedy_kind kind, const double
     g->kind = kind;
     g->weight = weight;
     g->workers = workers;
-    g->tune = tune ? *tune : (rex_greedy_tune){256, 0, 0.5};
+    g->tune = tune ? *tune : (rex_greedy_tune){256, 16, 0.5};
     g->lambda = kind == REX_GREEDY_ELLIPSE ? f->lambda : 1.0;
     g->root = 1.0 / sqrt(g->lambda);
-    g->list_cap = g->tune.list > 0 ? g->tune.list : list_size(f);
-    if (g->list_cap > f->n) g->list_cap = f->n;
+    g->ld32 = REX_ROW_PAD32(f->dim);
+    g->direct = f->type == REX_ELEM_F32 && !f->mean && f->dim == g->ld32;
+    for (int64_t i = 0; i < f->n && g->direct; i++)
+        g->direct = (uintptr_t)f->row[i] % sizeof(float) == 0;
+    g->narrow = can_narrow(g);
+    g->blocks = (f->n + g->tune.block - 1) / g->tune.block;
+    g->hot_cap = g->tune.hot < f->n ? g->tune.hot : f->n;
     if (open_arrays(g, e) != REX_OK) {
         rex_greedy_close(g);
         return REX_ENOMEM;
@@ -560,8 +645,11 @@ rex_status rex_greedy_open(const rex_feat *f, rex_greedy_kind kind, const double
         const double v = first_value(g, i);
         g->val[i] = kind == REX_GREEDY_FAR ? INFINITY : v;
         g->out[i] = kind == REX_GREEDY_DPP && !(v > 0.0);
+        g->top[i] = g->val[i];
         g->key[i] = key_of(g, i, g->val[i]);
+        g->sure[i] = 1;
     }
+    for (int64_t b = 0; b < g->blocks; b++) g->peak[b] = INFINITY;
     *out = g;
     return REX_OK;
 }
@@ -569,7 +657,8 @@ rex_status rex_greedy_open(const rex_feat *f, rex_greedy_kind kind, const double
 void rex_greedy_close(rex_greedy *g) {
     if (!g) return;
     void *const part[] = {g->val,  g->key, g->at,   g->out,  g->w,  g->g,    g->gamma,  g->far2,
-                          g->dot, g->pick, g->list, g->set, g->sure, g->sort, g->block_work, g->scratch};
+                          g->dot, g->pick, g->hot,  g->set,  g->spare, g->sure, g->top,   g->bt,  g->w32,
+                          g->wn,  g->scratch32, g->peak, g->lag, g->chunk_dots, g->scratch};
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) rex_mem_free(part[i]);
     rex_mem_free(g);
 }

@@ -42,6 +42,17 @@ static inline double v_sum(v8 a) {
     const __m128d d = _mm_add_pd(_mm256_castpd256_pd128(q), _mm256_extractf128_pd(q, 1));
     return _mm_cvtsd_f64(_mm_add_sd(d, _mm_unpackhi_pd(d, d)));
 }
+typedef __m512 s16;
+static inline s16 s_zero(void) { return _mm512_setzero_ps(); }
+static inline s16 s_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline s16 s_fma(s16 a, s16 b, s16 c) { return _mm512_fmadd_ps(a, b, c); }
+static inline void s_store8(float *p, v8 a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
+static inline float s_sum(s16 a) {
+    const __m256 o = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    const __m128 q = _mm_add_ps(_mm256_castps256_ps128(o), _mm256_extractf128_ps(o, 1));
+    const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps(d, d, 1)));
+}
 enum { TILE_R = 4, TILE_W = 6 };
 
 #elif defined(REX_VEC_AVX2)
@@ -90,6 +101,24 @@ static inline double v_sum(v8 x) {
     const __m256d q = _mm256_add_pd(x.a, x.b);
     const __m128d d = _mm_add_pd(_mm256_castpd256_pd128(q), _mm256_extractf128_pd(q, 1));
     return _mm_cvtsd_f64(_mm_add_sd(d, _mm_unpackhi_pd(d, d)));
+}
+typedef struct {
+    __m256 a, b;
+} s16;
+static inline s16 s_zero(void) { return (s16){_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+static inline s16 s_load(const float *p) { return (s16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+static inline s16 s_fma(s16 x, s16 y, s16 z) {
+    return (s16){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+static inline void s_store8(float *p, v8 x) {
+    _mm_storeu_ps(p, _mm256_cvtpd_ps(x.a));
+    _mm_storeu_ps(p + 4, _mm256_cvtpd_ps(x.b));
+}
+static inline float s_sum(s16 x) {
+    const __m256 o = _mm256_add_ps(x.a, x.b);
+    const __m128 q = _mm_add_ps(_mm256_castps256_ps128(o), _mm256_extractf128_ps(o, 1));
+    const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps(d, d, 1)));
 }
 enum { TILE_R = 3, TILE_W = 2 };
 
@@ -157,6 +186,28 @@ static inline double v_sum(v8 a) {
     const double p = a.l[0] + a.l[4], q = a.l[1] + a.l[5];
     const double s = a.l[2] + a.l[6], t = a.l[3] + a.l[7];
     return (p + s) + (q + t);
+}
+typedef struct {
+    float l[16];
+} s16;
+static inline s16 s_load(const float *p) {
+    s16 r;
+    memcpy(r.l, p, sizeof r.l);
+    return r;
+}
+static inline s16 s_zero(void) {
+    static const float zero[16];
+    return s_load(zero);
+}
+static inline s16 s_fma(s16 a, s16 b, s16 c) {
+    for (int i = 0; i < 16; i++) c.l[i] = fmaf(a.l[i], b.l[i], c.l[i]);
+    return c;
+}
+static inline void s_store8(float *p, v8 a) { EACH p[i] = (float)a.l[i]; }
+static inline float s_sum(s16 a) {
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) a.l[i] += a.l[i + half];
+    return a.l[0];
 }
 enum { TILE_R = 1, TILE_W = 1 };
 #endif
@@ -321,6 +372,85 @@ static void op_dots(double *out, int64_t ldo, const double *z, int64_t R, const 
         for (; r + TILE_R <= R; r += TILE_R)
             tile_w(out + r * ldo + v, ldo, z + r * ld, w + v * ld, ld, TILE_R, wide);
         for (; r < R; r++) tile_w(out + r * ldo + v, ldo, z + r * ld, w + v * ld, ld, 1, wide);
+    }
+}
+
+/* ---- the same in f32: bounds ----------------------------------------------------------------------- */
+
+INLINE void narrow_as(float *z, int64_t ld, const char *x, rex_elem type, int64_t size, int64_t n,
+                      const double *mean, const char *ahead) {
+    for (int64_t j = 0; j < ld; j += 8) {
+        v8 a = j < n ? take(x, type, size, j, n) : v_zero();
+        if (ahead && j < n) fetch(ahead, size, j);
+        if (mean && j < n) a = v_sub(a, v_load(mean + j));
+        s_store8(z + j, a);
+    }
+}
+
+static void op_narrow(float *z, int64_t ld, const void *x, rex_elem type, int64_t n,
+                      const double *mean, const void *ahead) {
+#define CALL(T, S) narrow_as(z, ld, x, T, S, n, mean, ahead); return
+    BY_TYPE(CALL)
+#undef CALL
+}
+
+INLINE void tile32(float *out, int64_t ldo, const float *const *z, const float *const *ahead,
+                   const float *w, int64_t ld, int R, int W) {
+    s16 acc[TILE_R][TILE_W];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < W; v++) acc[r][v] = s_zero();
+    }
+    for (int64_t j = 0; j < ld; j += 16) {
+        s16 row[TILE_R];
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            row[r] = s_load(z[r] + j);
+            if (ahead) __builtin_prefetch(ahead[r] + j, 0, 3);
+        }
+#pragma GCC unroll 8
+        for (int v = 0; v < W; v++) {
+            const s16 x = s_load(w + v * ld + j);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++) acc[r][v] = s_fma(row[r], x, acc[r][v]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < W; v++) out[r * ldo + v] = s_sum(acc[r][v]);
+    }
+}
+
+INLINE void tile32_w(float *out, int64_t ldo, const float *const *z, const float *const *ahead,
+                     const float *w, int64_t ld, int R, int W) {
+    switch (W) {
+    case 1: tile32(out, ldo, z, ahead, w, ld, R, 1); break;
+#if defined(REX_VEC_AVX512) || defined(REX_VEC_AVX2)
+    case 2: tile32(out, ldo, z, ahead, w, ld, R, 2); break;
+#endif
+#if defined(REX_VEC_AVX512)
+    case 3: tile32(out, ldo, z, ahead, w, ld, R, 3); break;
+    case 4: tile32(out, ldo, z, ahead, w, ld, R, 4); break;
+    case 5: tile32(out, ldo, z, ahead, w, ld, R, 5); break;
+    case 6: tile32(out, ldo, z, ahead, w, ld, R, 6); break;
+#endif
+    default: break;
+    }
+}
+
+/* The rows that follow are fetched while the first products are made: that hides memory. */
+static void op_dots32(float *out, int64_t ldo, const float *const *z, const float *const *ahead,
+                      int64_t R, const float *w, int64_t W, int64_t ld) {
+    for (int64_t v = 0; v < W; v += TILE_W) {
+        const int wide = W - v < TILE_W ? (int)(W - v) : TILE_W;
+        const float *const *const fetch = v == 0 ? ahead : NULL;
+        int64_t r = 0;
+        for (; r + TILE_R <= R; r += TILE_R)
+            tile32_w(out + r * ldo + v, ldo, z + r, fetch ? fetch + r : NULL, w + v * ld, ld, TILE_R, wide);
+        for (; r < R; r++)
+            tile32_w(out + r * ldo + v, ldo, z + r, fetch ? fetch + r : NULL, w + v * ld, ld, 1, wide);
     }
 }
 

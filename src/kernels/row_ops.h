@@ -13,6 +13,7 @@
 
 #define REX_ROW_LANES 8
 #define REX_ROW_PAD(n) (((n) + REX_ROW_LANES - 1) / REX_ROW_LANES * REX_ROW_LANES)
+#define REX_ROW_PAD32(n) (((n) + 15) / 16 * 16)
 /* Rows that one step of a projection works on; lanes run over them. */
 #define REX_PROJECT_LANES 32
 
@@ -35,6 +36,15 @@
     /* (hi, lo) += x, element by element, the rounding error of hi caught in lo. */            \
     X(void, add, (double *hi, double *lo, const void *x, rex_elem type, int64_t n,             \
                   const void *ahead))                                                          \
+    /* z[j] = x[j] - mean[j] rounded once to f32; zeros up to ld, a multiple of 16. */          \
+    X(void, narrow, (float *z, int64_t ld, const void *x, rex_elem type, int64_t n,            \
+                     const double *mean, const void *ahead))                                   \
+    /* out[r * ldo + v] = z[r] . w_v in f32 for R rows z[r] (ld) and W rows w (W, ld), ld a      \
+     * multiple of 16: lane l of 16 takes the elements 16j + l, then 8+8, 4+4, 2+2, 1+1. Off by   \
+     * at most (ld/16 + 4) 2^-24 |z| |w| (1 + 1e-3). ahead: R rows to fetch meanwhile, or NULL. */ \
+    X(void, dots32, (float *out, int64_t ldo, const float *const *z,                            \
+                     const float *const *ahead, int64_t R, const float *w, int64_t W,           \
+                     int64_t ld))                                                               \
     /* out[r * ldo] = scale * (sum of t[plus] - sum of t[minus]) in f32 for 32 rows r, t        \
      * transposed (columns, 32). Offsets are columns. */                                       \
     X(void, gather, (float *out, int64_t ldo, const float *t, const uint32_t *plus,            \

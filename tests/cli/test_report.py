@@ -11,9 +11,7 @@ import subprocess
 import tempfile
 import unittest
 
-from repexp import PROGRAM, main
-
-BIN = os.path.abspath(PROGRAM)
+BIN = os.path.abspath(os.environ.get("REPEXP_BIN", "build/repexp"))
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -139,4 +137,4 @@ class Report(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    main()
+    unittest.main()

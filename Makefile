@@ -21,7 +21,7 @@ endif
 ifdef SAN
 # Sanitizers change what the optimiser sees: its warnings then tell about paths that do not exist.
 STRICT  += -Wno-error
-CFLAGS  := -O1 -g -fno-omit-frame-pointer -DREX_DEBUG -DREX_SMALL -DREX_TEST_SECONDS=240 \
+CFLAGS  := -O1 -g -fno-omit-frame-pointer -DREX_DEBUG -DREX_SMALL -DREX_TEST_SECONDS=480 \
            -fsanitize=$(SAN) -fno-sanitize-recover=all
 LDFLAGS := -fsanitize=$(SAN)
 endif

@@ -33,7 +33,7 @@ typedef struct {
 #define REX_CMDS(X)                                                                          \
     X(select) X(score) X(passk)                                                              \
     X(advantage)                                                                             \
-    X(tokenize)                                                                              \
+    X(tokenize) X(inspect)                                                                   \
     X(generate) X(logprob) X(embed)                                                          \
     X(task_list) X(task_make) X(task_verify) X(task_audit)                                   \
     X(sft)                                                                                   \

@@ -8,6 +8,10 @@
 
 #include "../src/kernels/kern.h"
 
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
 #define SLAB ((size_t)1 << 22) /* floats */
 #define GUARD 19
 
@@ -98,7 +102,16 @@ static void same(const char *what, uint32_t seed) {
         }                                                                                        \
     } while (0)
 
-/* Host programs built with fast-math leave other control bits: entry must undo them. */
+/* Host programs built with fast-math leave other control bits, which entry must undo: every other
+ * case starts with denormals flushed and another rounding mode. */
+static void spoil(uint32_t c) {
+#if defined(__SSE2__)
+    if (c % 2 != 0) _mm_setcsr(0x1f80u | 0x8040u | (c / 2 % 3 + 1) << 13);
+#else
+    (void)c;
+#endif
+}
+
 static void all_tables(void (*one)(uint32_t seed), uint32_t cases) {
     const char *name[8];
     const size_t n = rex_kern_list(name, 8);
@@ -110,10 +123,13 @@ static void all_tables(void (*one)(uint32_t seed), uint32_t cases) {
         CHECK_STATUS(rex_kern_pick(name[i], &fast, NULL), REX_OK);
         if (strcmp(name[i], "ref") == 0 && n > 1) continue;
         for (uint32_t c = 0; c < cases; c++) {
+            const uint64_t found = rex_fp_enter();
+            spoil(c);
             const uint64_t fp = rex_fp_enter();
             begin(c);
             one(c);
             rex_fp_leave(fp);
+            rex_fp_leave(found);
         }
     }
     free(slab[0]);
@@ -465,6 +481,181 @@ START_TEST(t_adamw_equals_ref) {
 }
 END_TEST
 
+/* ---- against double precision ----------------------------------------------------------------------- */
+
+static void need_ref(void) {
+    slab[0] = calloc(SLAB, sizeof(float));
+    scratch = aligned_alloc(64, SCRATCH);
+    CHECK_STATUS(rex_kern_pick("ref", &ref, NULL), REX_OK);
+}
+
+static void drop_ref(void) {
+    free(slab[0]);
+    free(scratch);
+}
+
+/* A chain of K roundings is within K/2 ulps of the sum of absolute terms. */
+START_TEST(t_product_is_near_double) {
+    need_ref();
+    for (uint32_t seed = 0; seed < 20; seed++) {
+        begin(seed);
+        const int64_t m = 3, n = 37, k = range(1, 300);
+        float *w = slab[0] + place(n * k, PLAIN), *x = slab[0] + place(m * k, PLAIN);
+        float *y = slab[0] + place(m * n, PLAIN), *b = slab[0] + place(n, PLAIN);
+        float *pan = slab[0] + place64(rex_panel_count(n) * 32 * k, PLAIN);
+        const rex_pack pk = { REX_K_F32, REX_K_F32, w, k, 1, false, n, k, pan };
+        ref.pack(&pk, 0, rex_panel_count(n));
+        const rex_gemm j = { .m = m, .n = n, .k = k, .x = x, .x_row = k, .x_col = 1, .bias = b,
+                             .w = { REX_K_F32, n, k, 0, pan }, .y = y, .y_row = n, .y_panel = 32 };
+        ref.gemm(&j, 0, m, 0, rex_panel_count(n), scratch);
+        for (int64_t i = 0; i < m * n; i++) {
+            double sum = (double)b[i % n], terms = fabs(sum);
+            for (int64_t d = 0; d < k; d++) {
+                const double t = (double)x[i / n * k + d] * (double)w[i % n * k + d];
+                sum += t;
+                terms += fabs(t);
+            }
+            CHECK_CLOSE(y[i], sum, terms, (double)k / 2.0 + 1.0);
+        }
+    }
+    drop_ref();
+}
+END_TEST
+
+/* Plain double forms of what has a gradient, for central differences. */
+static double norm_loss(const double *x, const float *w, const float *dy, int64_t D) {
+    double ss = 0.0, loss = 0.0;
+    for (int64_t d = 0; d < D; d++) ss += x[d] * x[d];
+    for (int64_t d = 0; d < D; d++)
+        loss += (double)dy[d] * x[d] / sqrt(ss / (double)D + 1e-6) * (1.0 + (double)w[d]);
+    return loss;
+}
+
+static double gate_loss(double g, double u, int act) {
+    const double a = 2.0 * sqrt(2.0 / acos(-1.0));
+    const double z = act == REX_SILU ? g : a * (g + 0.044715 * g * g * g);
+    return g / (1.0 + exp(-z)) * u;
+}
+
+/* dlogp log p[id] + dent H */
+static double xent_loss(const double *x, int64_t n, int64_t id, double dlogp, double dent) {
+    double sum = 0.0, ent = 0.0;
+    for (int64_t i = 0; i < n; i++) sum += exp(x[i]);
+    for (int64_t i = 0; i < n; i++) ent -= exp(x[i]) / sum * (x[i] - log(sum));
+    return dlogp * (x[id] - log(sum)) + dent * ent;
+}
+
+#define STEP 1e-5
+
+START_TEST(t_row_gradients_follow_differences) {
+    need_ref();
+    for (uint32_t seed = 0; seed < 20; seed++) {
+        begin(seed);
+        const int64_t n = range(2, 40);
+        float *x = slab[0] + place(n, PLAIN), *w = slab[0] + place(n, PLAIN);
+        float *dy = slab[0] + place(n, PLAIN), *y = slab[0] + place(n, PLAIN), r;
+        float *g = slab[0] + place(n, PLAIN), *u = slab[0] + place(n, PLAIN);
+        double xd[64];
+        ref.rmsnorm(y, n, x, n, w, 1.0f, 1, n, 1e-6, &r);
+        ref.rmsnorm_bwd(y, n, dy, n, x, n, w, 1.0f, &r, 1, n, false);
+        for (int64_t d = 0; d < n; d++) {
+            for (int64_t i = 0; i < n; i++) xd[i] = (double)x[i];
+            xd[d] += STEP;
+            const double up = norm_loss(xd, w, dy, n);
+            xd[d] -= 2.0 * STEP;
+            CHECK_NEAR(y[d], (up - norm_loss(xd, w, dy, n)) / (2.0 * STEP), 2e-5);
+        }
+        for (int act = 0; act < 2; act++) {
+            ref.gate_bwd(g, n, u, n, x, n, w, n, dy, n, 1, n, (rex_act)act);
+            for (int64_t d = 0; d < n; d++) {
+                const double a = (double)x[d], b = (double)w[d], c = (double)dy[d];
+                CHECK_NEAR(g[d], c * (gate_loss(a + STEP, b, act) - gate_loss(a - STEP, b, act)) /
+                                     (2.0 * STEP), 1e-6);
+                CHECK_NEAR(u[d], c * gate_loss(a, 1.0, act), 1e-6);
+            }
+        }
+        const rex_lse l = ref.lse(x, 1.0f, n);
+        memcpy(y, x, (size_t)n * sizeof(float));
+        ref.xent_bwd(y, 0, n, n / 2, rex_lse_log(l), rex_lse_entropy(l), 0.7f, 0.3f);
+        for (int64_t d = 0; d < n; d++) {
+            for (int64_t i = 0; i < n; i++) xd[i] = (double)x[i];
+            xd[d] += STEP;
+            const double up = xent_loss(xd, n, n / 2, (double)0.7f, (double)0.3f);
+            xd[d] -= 2.0 * STEP;
+            const double down = xent_loss(xd, n, n / 2, (double)0.7f, (double)0.3f);
+            CHECK_NEAR(y[d], (up - down) / (2.0 * STEP), 1e-6);
+        }
+    }
+    drop_ref();
+}
+END_TEST
+
+/* Sum over heads and tokens of dout . attention(q, k, v), all in double. */
+static double attn_loss(const double *q, const double *k, const double *v, const float *dy, int64_t T,
+                        int64_t H, int64_t KV, int64_t hd, int64_t window) {
+    double loss = 0.0;
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t h = 0; h < H; h++) {
+            const int64_t lo = window > 0 && t - window + 1 > 0 ? t - window + 1 : 0;
+            const int64_t g = h / (H / KV);
+            double sum = 0.0, dot = 0.0;
+            for (int64_t p = lo; p <= t; p++) {
+                double s = 0.0, o = 0.0;
+                for (int64_t d = 0; d < hd; d++) {
+                    s += q[(t * H + h) * hd + d] * k[(p * KV + g) * hd + d];
+                    o += (double)dy[(t * H + h) * hd + d] * v[(p * KV + g) * hd + d];
+                }
+                sum += exp(s * 0.5);
+                dot += exp(s * 0.5) * o;
+            }
+            loss += dot / sum;
+        }
+    return loss;
+}
+
+START_TEST(t_attention_gradient_follows_differences) {
+    enum { T = 7, H = 4, KV = 2, HD = 8, NQ = T * H * HD, NK = T * KV * HD };
+    static double in[NQ + 2 * NK];
+    need_ref();
+    for (uint32_t seed = 0; seed < 4; seed++) {
+        begin(seed);
+        float *x = slab[0] + place(NQ + 2 * NK, PLAIN), *dy = slab[0] + place(NQ, PLAIN);
+        float *grad_ = slab[0] + place(NQ + 2 * NK, PLAIN);
+        const int64_t window = seed % 2 == 0 ? 0 : 3;
+        const rex_attn_grad j = { .T = T, .H = H, .KV = KV, .hd = HD, .window = window, .scale = 0.5f,
+                                  .q = x, .k = x + NQ, .v = x + NQ + NK, .dout = dy, .q_row = H * HD,
+                                  .k_row = KV * HD, .v_row = KV * HD, .dout_row = H * HD, .dq = grad_,
+                                  .dk = grad_ + NQ, .dv = grad_ + NQ + NK, .dq_row = H * HD,
+                                  .dk_row = KV * HD, .dv_row = KV * HD, .cache = REX_K_F32 };
+        for (int64_t h = 0; h < KV; h++) ref.attn_bwd(&j, h, scratch);
+        for (int i = 0; i < NQ + 2 * NK; i++) in[i] = (double)x[i];
+        for (int i = 0; i < NQ + 2 * NK; i += 3) {
+            in[i] += STEP;
+            const double up = attn_loss(in, in + NQ, in + NQ + NK, dy, T, H, KV, HD, window);
+            in[i] -= 2.0 * STEP;
+            const double down = attn_loss(in, in + NQ, in + NQ + NK, dy, T, H, KV, HD, window);
+            in[i] += STEP;
+            CHECK_NEAR(grad_[i], (up - down) / (2.0 * STEP), 2e-6);
+        }
+    }
+    drop_ref();
+}
+END_TEST
+
+START_TEST(t_pick_refuses_unknown) {
+    rex_err e;
+    rex_kern k;
+    CHECK_STATUS(rex_kern_pick("sse9", &k, &e), REX_EARG);
+    CHECK_HAS(e.text, "ref");
+    CHECK_STATUS(rex_kern_pick(NULL, &k, &e), REX_OK);
+#define X(ret, op, args) CHECK(k.op != NULL);
+    REX_KERN_OPS(X)
+#undef X
+}
+END_TEST
+
 REX_TEST_MAIN("kern", t_gemm_equals_ref, t_pack_equals_ref_and_turns, t_attention_equals_ref,
               t_attention_ignores_cuts, t_attention_gradient_equals_ref, t_rows_equal_ref,
-              t_embedding_and_rotation_equal_ref, t_doubles_equal_ref, t_adamw_equals_ref)
+              t_embedding_and_rotation_equal_ref, t_doubles_equal_ref, t_adamw_equals_ref,
+              t_product_is_near_double, t_row_gradients_follow_differences,
+              t_attention_gradient_follows_differences, t_pick_refuses_unknown)

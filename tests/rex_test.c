@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #ifndef REX_TEST_SECONDS
-#define REX_TEST_SECONDS 60
+#define REX_TEST_SECONDS 180
 #endif
 #define SHOWN 20
 

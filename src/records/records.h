@@ -78,10 +78,12 @@ typedef struct {
     size_t n, mask;
     rex_arena *arena;
 } rex_names;
+/* The names so far, n of them; moves when one is added. */
 static inline const rex_named *rex_names_all(const rex_names *t) {
     return (const rex_named *)(const void *)t->store.p;
 }
 
+/* An empty table; what it copies goes into the arena. */
 REX_MUST rex_status rex_names_open(rex_names *t, rex_arena *arena, rex_err *e);
 /* The number of `s`, new or known; `copy` puts a new one's bytes into the arena, otherwise they are
  * borrowed. At most 2^32 - 2 names. */

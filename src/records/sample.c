@@ -120,7 +120,7 @@ static rex_status sample_field(rex_arena *a, rex_sample *s, int f, rex_str raw, 
     case REX_FI_SAMPLE: return count_value(raw, &s->sample, e);
     case REX_FI_ANSWER: s->answer = raw; return REX_OK;
     case REX_FI_PROBLEM: s->problem = raw; return REX_OK;
-    default: rex_assert(!"a field without a case"); return REX_EBUG;
+    default: rex_die(__FILE__, __LINE__, "a field without a case");
     }
 }
 
@@ -410,7 +410,7 @@ static void put_field(rex_jw *w, const rex_sample *s, int f) {
     case REX_FI_ROW: rex_jw_i64(w, s->row); break;
     case REX_FI_ANSWER: rex_jw_raw(w, s->answer); break;
     case REX_FI_PROBLEM: rex_jw_raw(w, s->problem); break;
-    default: rex_assert(!"a field without a case");
+    default: rex_die(__FILE__, __LINE__, "a field without a case");
     }
 }
 

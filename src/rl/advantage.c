@@ -437,7 +437,7 @@ static void one_group(const job *j, size_t g) {
         for (size_t i = 0; i < n; i++)
             adv[i] = r[i] == 1.0 ? (o->kind == REX_ADV_NSR ? 0.0 : 0.1) : -1.0;
         break;
-    default: rex_assert(!"a kind without a case");
+    default: rex_die(__FILE__, __LINE__, "a kind without a case");
     }
 }
 

@@ -21,7 +21,8 @@ class Examples(repexp.Case):
         out = self.path(name)
         p = subprocess.run([*compiler.split(), "-std=c11", "-Wall", "-Wextra", "-Werror",
                             "-Iinclude", *flags,
-                            "examples/%s.c" % name, os.path.join(BUILD, "librepexp.a"), *libs, "-o", out],
+                            "examples/%s.c" % name, os.path.join(BUILD, "librepexp.a"), *libs,
+                            "-o", out],
                            capture_output=True, text=True)
         self.assertEqual(p.returncode, 0, p.stderr)
         p = subprocess.run([out, *args], capture_output=True, text=True)

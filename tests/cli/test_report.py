@@ -11,7 +11,9 @@ import subprocess
 import tempfile
 import unittest
 
-BIN = os.path.abspath(os.environ.get("REPEXP_BIN", "build/repexp"))
+from repexp import PROGRAM, main
+
+BIN = os.path.abspath(PROGRAM)
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -137,4 +139,4 @@ class Report(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -6,9 +6,10 @@
  *
  * All candidates are run once in every round, each between a loop of pure FMA and a loop that reads
  * memory, so that a change of clock or a busy neighbour hits all alike; a line gives the median of
- * the rounds and the spread (10th to 90th percentile) of the share of that round's ceiling: FMA peak
- * for products of 16 rows and more, read speed below. Rivals (built in where their headers are):
- * OpenBLAS sgemm, and the oneDNN matmul primitive with weights packed in the format it asks for.
+ * the rounds and the spread (10th to 90th percentile) of the share of that round's ceiling: FMA
+ * peak for products of 16 rows and more, read speed below. Rivals (built in where their headers
+ * are): OpenBLAS sgemm, and the oneDNN matmul primitive with weights packed in the format it asks
+ * for.
  */
 #include "../src/kernels/kern.h"
 
@@ -55,7 +56,7 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- ceilings ------------------------------------------------------------------------------------ */
+/* ---- ceilings ------------------------------------------------------------------------------- */
 
 #define PEAK_STEPS 50000
 static float sink[64];
@@ -142,7 +143,7 @@ static double read_gbs(void) {
     return (double)READ_BYTES / (now() - t) / 1e9;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------------ */
+/* ---- lines ---------------------------------------------------------------------------------- */
 
 typedef struct {
     char name[96];
@@ -175,7 +176,7 @@ static void measure(const char *name, double flops, double bytes, work_fn fn, vo
     }
     peak_now = (peak_now + peak_gflops()) / 2.0;
     const double floor_s = flops / peak_now / 1e9 > bytes / read_now / 1e9 ? flops / peak_now / 1e9
-                                                                            : bytes / read_now / 1e9;
+                                                                           : bytes / read_now / 1e9;
     l->ns[l->n] = best * 1e9;
     l->share[l->n++] = floor_s / best * 100.0;
 }
@@ -187,18 +188,19 @@ static int up(const void *a, const void *b) {
 }
 
 static void report(void) {
-    printf("%-46s %12s %9s %8s  %s\n", "operation", "ns", "GFLOP/s", "GB/s", "% of floor (10th..90th)");
+    printf("%-46s %12s %9s %8s  %s\n", "operation", "ns", "GFLOP/s", "GB/s",
+           "% of floor (10th..90th)");
     for (int i = 0; i < n_lines; i++) {
         line *l = &lines[i];
         qsort(l->ns, (size_t)l->n, sizeof l->ns[0], up);
         qsort(l->share, (size_t)l->n, sizeof l->share[0], up);
         const double ns = l->ns[l->n / 2];
-        printf("%-46s %12.0f %9.1f %8.1f  %5.1f (%.1f..%.1f)\n", l->name, ns, l->flops / ns, l->bytes / ns,
-               l->share[l->n / 2], l->share[l->n / 10], l->share[l->n * 9 / 10]);
+        printf("%-46s %12.0f %9.1f %8.1f  %5.1f (%.1f..%.1f)\n", l->name, ns, l->flops / ns,
+               l->bytes / ns, l->share[l->n / 2], l->share[l->n / 10], l->share[l->n * 9 / 10]);
     }
 }
 
-/* ---- products --------------------------------------------------------------------------------------- */
+/* ---- products ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *what;
@@ -232,8 +234,8 @@ static void run_blas(void *ud) {
     const product *p = ud;
     const rex_gemm *j = &p->j;
     openblas_set_num_threads(threads);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)j->m, (int)j->n, (int)j->k, 1.0f, j->x,
-                (int)j->k, p->w, (int)j->k, 0.0f, j->y, (int)j->n);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)j->m, (int)j->n, (int)j->k, 1.0f,
+                j->x, (int)j->k, p->w, (int)j->k, 0.0f, j->y, (int)j->n);
 }
 #endif
 
@@ -316,9 +318,17 @@ static void make_products(void) {
             for (int t = 0; t < 4; t++) {
                 product *p = &products[s][r][t];
                 p->w = w;
-                p->j = (rex_gemm){ .m = row_counts[r], .n = n, .k = k, .x = x, .x_row = k, .x_col = 1,
-                                   .w = { store_of[t], n, k, 0, panels[t] }, .y = y, .y_row = n,
-                                   .y_panel = 32, .bf16 = t == 2 };
+                p->j = (rex_gemm){.m = row_counts[r],
+                                  .n = n,
+                                  .k = k,
+                                  .x = x,
+                                  .x_row = k,
+                                  .x_col = 1,
+                                  .w = {store_of[t], n, k, 0, panels[t]},
+                                  .y = y,
+                                  .y_row = n,
+                                  .y_panel = 32,
+                                  .bf16 = t == 2};
 #if defined(HAVE_DNNL)
                 if (t == 0) make_dnnl(p);
 #endif
@@ -357,7 +367,7 @@ static void round_products(void) {
         }
 }
 
-/* ---- everything else: one thread, rows of a transformer ------------------------------------------------ */
+/* ---- everything else: one thread, rows of a transformer ------------------------------------- */
 
 #define ROWS 64
 #define WIDE 1536
@@ -376,19 +386,19 @@ static rex_kv_seg stretch, tail[ROWS];
 
 /* X(op, flops, bytes, call): floor by the FLOPs named, or by the bytes that must move. */
 #define ELEMS ((double)(ROWS * WIDE))
-#define ROW_OPS(X)                                                                               \
+#define ROW_OPS(X)                                                                                \
     X(embed, 0, 8 * ELEMS, kern.embed(A_, WIDE, B_, REX_K_F32, WIDE, ids, ROWS, 1.0f))            \
     X(embed_bwd, 0, 12 * ELEMS, kern.embed_bwd(A_, WIDE, B_, WIDE, ids, ROWS, 0, WIDE, 1.0f))     \
     X(rmsnorm, 0, 8 * ELEMS, kern.rmsnorm(A_, WIDE, B_, WIDE, C_, 0.0f, ROWS, WIDE, 1e-6, D_))    \
-    X(rmsnorm_bwd, 0, 12 * ELEMS,                                                                \
-      kern.rmsnorm_bwd(A_, WIDE, B_, WIDE, C_, WIDE, D_, 0.0f, D_, ROWS, WIDE, false))           \
+    X(rmsnorm_bwd, 0, 12 * ELEMS,                                                                 \
+      kern.rmsnorm_bwd(A_, WIDE, B_, WIDE, C_, WIDE, D_, 0.0f, D_, ROWS, WIDE, false))            \
     X(rmsnorm_dw, 0, 8 * ELEMS, kern.rmsnorm_dw(D_, A_, WIDE, B_, WIDE, C_, ROWS, 0, WIDE))       \
     X(col_sum, 0, 4 * ELEMS, kern.col_sum(D_, A_, WIDE, ROWS, 0, WIDE))                           \
-    X(rope, 0, 8 * ELEMS, kern.rope(A_, WIDE, ROWS, WIDE / 64, 64, 32, cos_row, sin_row, ids,     \
-                                    false, 1.0f))                                                \
+    X(rope, 0, 8 * ELEMS,                                                                         \
+      kern.rope(A_, WIDE, ROWS, WIDE / 64, 64, 32, cos_row, sin_row, ids, false, 1.0f))           \
     X(gate, 0, 12 * ELEMS, kern.gate(A_, WIDE, B_, WIDE, C_, WIDE, ROWS, WIDE, REX_SILU))         \
-    X(gate_bwd, 0, 20 * ELEMS, kern.gate_bwd(A_, WIDE, B_, WIDE, C_, WIDE, D_, WIDE, A_, WIDE,    \
-                                             ROWS, WIDE, REX_SILU))                              \
+    X(gate_bwd, 0, 20 * ELEMS,                                                                    \
+      kern.gate_bwd(A_, WIDE, B_, WIDE, C_, WIDE, D_, WIDE, A_, WIDE, ROWS, WIDE, REX_SILU))      \
     X(add, 0, 12 * ELEMS, kern.add(A_, B_, C_, ROWS * WIDE))                                      \
     X(axpy, 0, 12 * ELEMS, kern.axpy(A_, 0.5f, B_, ROWS * WIDE))                                  \
     X(scale, 0, 8 * ELEMS, kern.scale(A_, 1.0f, ROWS * WIDE))                                     \
@@ -403,19 +413,22 @@ static rex_kv_seg stretch, tail[ROWS];
     X(dot, 0, 8 * ELEMS, kern.dot(A_, B_, ROWS * WIDE))                                           \
     X(sumsq, 0, 4 * ELEMS, kern.sumsq(A_, ROWS * WIDE))                                           \
     X(dotd, 0, 8 * ELEMS, kern.dotd((double *)(void *)A_, (double *)(void *)B_, ROWS * WIDE / 2)) \
-    X(axpyd, 0, 12 * ELEMS,                                                                      \
-      kern.axpyd((double *)(void *)A_, 0.5, (double *)(void *)B_, ROWS * WIDE / 2))              \
-    X(gemvd, 0, 8 * ELEMS, kern.gemvd((double *)(void *)D_, (double *)(void *)A_, WIDE, ROWS, WIDE, \
-                                      (double *)(void *)B_))                                     \
-    X(gerd, 0, 16 * ELEMS, kern.gerd((double *)(void *)A_, WIDE, ROWS, WIDE, (double *)(void *)B_, \
-                                     (double *)(void *)C_))                                      \
+    X(axpyd, 0, 12 * ELEMS,                                                                       \
+      kern.axpyd((double *)(void *)A_, 0.5, (double *)(void *)B_, ROWS * WIDE / 2))               \
+    X(gemvd, 0, 8 * ELEMS,                                                                        \
+      kern.gemvd((double *)(void *)D_, (double *)(void *)A_, WIDE, ROWS, WIDE,                    \
+                 (double *)(void *)B_))                                                           \
+    X(gerd, 0, 16 * ELEMS,                                                                        \
+      kern.gerd((double *)(void *)A_, WIDE, ROWS, WIDE, (double *)(void *)B_,                     \
+                (double *)(void *)C_))                                                            \
     X(adamw, 0, 28 * ELEMS, kern.adamw(A_, B_, C_, D_, REX_K_F32, ROWS * WIDE, 0, &adam))         \
     X(pack, 0, 8 * ELEMS, kern.pack(&lay, 0, WIDE / 32))                                          \
     X(unpack, 0, 8 * ELEMS, kern.unpack(A_, REX_K_F32, ROWS, D_, WIDE, ROWS, 0, WIDE))            \
-    X(kv_put, 0, 16.0 * ROWS * 192, kern.kv_put(&stretch, REX_K_F32, 3, 64, 0, ROWS, A_, 192, B_, 192)) \
-    X(attn, 4.0 * ROWS * 9 * 64 * 192, 0,                                                        \
-      for (int h = 0; h < 3; h++) kern.attn(&shared, h, 0, ROWS, scratch))                       \
-    X(attn_bwd, 10.0 * 9 * 64 * 128 * 129 / 2, 0,                                                \
+    X(kv_put, 0, 16.0 * ROWS * 192,                                                               \
+      kern.kv_put(&stretch, REX_K_F32, 3, 64, 0, ROWS, A_, 192, B_, 192))                         \
+    X(attn, 4.0 * ROWS * 9 * 64 * 192, 0,                                                         \
+      for (int h = 0; h < 3; h++) kern.attn(&shared, h, 0, ROWS, scratch))                        \
+    X(attn_bwd, 10.0 * 9 * 64 * 128 * 129 / 2, 0,                                                 \
       for (int h = 0; h < 3; h++) kern.attn_bwd(&back, h, scratch))
 
 static rex_adamw adam = { 0.0f, 0.9f, 0.999f, 1e-8f, 0.0f, 0.1f, 0.1f, 1.0f, 1 };
@@ -464,8 +477,8 @@ int main(int argc, char **argv) {
     const int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 5;
     const char *only = argc > 3 ? argv[3] : "";
     rex_err e;
-    if (threads < 1 || rounds < 1 || rounds > MAX_ROUNDS || rex_kern_pick(NULL, &kern, &e) != REX_OK ||
-        rex_pool_open(threads, &pool, &e) != REX_OK) {
+    if (threads < 1 || rounds < 1 || rounds > MAX_ROUNDS ||
+        rex_kern_pick(NULL, &kern, &e) != REX_OK || rex_pool_open(threads, &pool, &e) != REX_OK) {
         fprintf(stderr, "bench_kern: threads, rounds (1..%d), products|rows\n", MAX_ROUNDS);
         return 2;
     }
@@ -473,7 +486,8 @@ int main(int argc, char **argv) {
     scratch = need((size_t)threads * (REX_GEMM_SCRATCH > ((size_t)4 << 20) ? REX_GEMM_SCRATCH
                                                                              : (size_t)4 << 20));
     big = need(READ_BYTES);
-    for (size_t i = 0; i < READ_BYTES / sizeof(float); i++) big[i] = (float)(i % 251) * 0.01f - 1.0f;
+    for (size_t i = 0; i < READ_BYTES / sizeof(float); i++)
+        big[i] = (float)(i % 251) * 0.01f - 1.0f;
     if (strcmp(only, "rows") != 0) make_products();
     make_rows();
     double peaks[MAX_ROUNDS], reads[MAX_ROUNDS];
@@ -487,8 +501,10 @@ int main(int argc, char **argv) {
     rex_fp_leave(fp);
     qsort(peaks, (size_t)rounds, sizeof peaks[0], up);
     qsort(reads, (size_t)rounds, sizeof reads[0], up);
-    printf("table %s, %d thread(s), %d rounds; FMA peak %.1f GFLOP/s (%.1f..%.1f), read %.1f GB/s\n",
-           kern.name, threads, rounds, peaks[rounds / 2], peaks[0], peaks[rounds - 1], reads[rounds / 2]);
+    printf(
+        "table %s, %d thread(s), %d rounds; FMA peak %.1f GFLOP/s (%.1f..%.1f), read %.1f GB/s\n",
+        kern.name, threads, rounds, peaks[rounds / 2], peaks[0], peaks[rounds - 1],
+        reads[rounds / 2]);
     report();
     rex_pool_close(pool);
     return 0;

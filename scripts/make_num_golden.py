@@ -32,8 +32,8 @@ def main():
                       lambda: rnd.randint(1, 10**6) * float(pi / 2)]),
         ("cos", cos, [lambda: u(-10, 10), lambda: u(-1e9, 1e9), lambda: wide(),
                       lambda: rnd.randint(1, 10**6) * float(pi / 2)]),
-        ("lgamma", lambda x: loggamma(x), [lambda: u(0.01, 10), lambda: near(1.0), lambda: near(2.0),
-                                           lambda: u(1, 2) * 2.0 ** rnd.randint(-60, 300)]),
+        ("lgamma", loggamma, [lambda: u(0.01, 10), lambda: near(1.0), lambda: near(2.0),
+                              lambda: u(1, 2) * 2.0 ** rnd.randint(-60, 300)]),
     ]
     for name, f, gens in table:
         for g in gens:

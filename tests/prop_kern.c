@@ -33,7 +33,7 @@ static int64_t range(int64_t lo, int64_t hi) {
 
 /* Lengths about the vector widths, and a few large ones. */
 static int64_t length(void) {
-    static const int64_t some[] = { 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130 };
+    static const int64_t some[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130};
     return some[draw() % (sizeof some / sizeof some[0])];
 }
 
@@ -137,7 +137,7 @@ static void all_tables(void (*one)(uint32_t seed), uint32_t cases) {
     free(scratch);
 }
 
-/* ---- products ------------------------------------------------------------------------------------- */
+/* ---- products ------------------------------------------------------------------------------- */
 
 static void one_gemm(uint32_t seed) {
     const kind k = (kind)(seed % KINDS);
@@ -228,7 +228,8 @@ static void one_pack(uint32_t seed) {
     });
     same("pack", seed);
     /* turning panels round and packing the turned source are the same thing */
-    CHECK_MEM(slab[0] + turned, slab[0] + other, rex_panel_bytes(to, n) * (size_t)rex_panel_count(k));
+    CHECK_MEM(slab[0] + turned, slab[0] + other,
+              rex_panel_bytes(to, n) * (size_t)rex_panel_count(k));
     if (!half) CHECK_MEM(slab[0] + back, slab[0] + w, (size_t)(n * k) * sizeof(float));
 }
 
@@ -237,11 +238,11 @@ START_TEST(t_pack_equals_ref_and_turns) {
 }
 END_TEST
 
-/* ---- attention -------------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------ */
 
 /* Sequences that share a prefix and have tails of their own, cut at odd places. */
 static void one_attn(uint32_t seed) {
-    static const int64_t heads[][2] = { { 4, 4 }, { 6, 2 }, { 9, 3 }, { 8, 1 }, { 2, 2 }, { 40, 1 } };
+    static const int64_t heads[][2] = {{4, 4}, {6, 2}, {9, 3}, {8, 1}, {2, 2}, {40, 1}};
     const int64_t *hs = heads[seed % 6];
     const int64_t H = hs[0], KV = hs[1], hd = 8 * range(1, 10);
     const bool bf16 = seed / 6 % 3 == 0;
@@ -254,7 +255,8 @@ static void one_attn(uint32_t seed) {
     const int64_t cap = 64;
     const int64_t pcap = (prefix + 31) / 32 * 32;
     const size_t pk = place64(KV * pcap * hd, PLAIN), pv = place64(KV * pcap * hd, PLAIN);
-    const size_t tk = place64(n_seq * KV * cap * hd, PLAIN), tv = place64(n_seq * KV * cap * hd, PLAIN);
+    const size_t tk = place64(n_seq * KV * cap * hd, PLAIN),
+                 tv = place64(n_seq * KV * cap * hd, PLAIN);
     const size_t kr = place((prefix + n_seq * n_tok) * KV * hd, kk);
     const size_t vr = place((prefix + n_seq * n_tok) * KV * hd, kk);
     const size_t q = place(n_seq * n_tok * H * hd, PLAIN);
@@ -266,8 +268,8 @@ static void one_attn(uint32_t seed) {
         for (int64_t s = 0; s < n_seq; s++) {
             segs[s][0] = (rex_kv_seg){ AT(pk), AT(pv), pcap * hd, pcap * hd, 0, (int32_t)prefix };
             const size_t at = (size_t)(s * KV * cap * hd) / (bf16 ? 2 : 1);
-            segs[s][1] = (rex_kv_seg){ AT(tk) + at, AT(tv) + at, cap * hd, cap * hd, (int32_t)prefix,
-                                       (int32_t)n_tok };
+            segs[s][1] = (rex_kv_seg){AT(tk) + at, AT(tv) + at,     cap * hd,
+                                      cap * hd,    (int32_t)prefix, (int32_t)n_tok};
             const float *k = AT(kr) + (prefix + s * n_tok) * row;
             const float *v = AT(vr) + (prefix + s * n_tok) * row;
             OP->kv_put(&segs[s][1], cache, KV, hd, 0, n_tok, k, row, v, row);
@@ -301,7 +303,8 @@ static void one_cut(uint32_t seed) {
     const int64_t cap = (T + 31) / 32 * 32;
     const int64_t cut = range(1, T - 1);
     const int64_t half = KV * cap * hd;
-    const size_t kr = place(T * row, PLAIN), vr = place(T * row, PLAIN), q = place(T * H * hd, PLAIN);
+    const size_t kr = place(T * row, PLAIN), vr = place(T * row, PLAIN),
+                 q = place(T * H * hd, PLAIN);
     const size_t one = place64(2 * half, PLAIN), two = place64(2 * half, PLAIN),
                  three = place64(2 * half, PLAIN);
     const size_t a = place(T * H * hd, PLAIN), b = place(T * H * hd, PLAIN);
@@ -340,7 +343,7 @@ START_TEST(t_attention_ignores_cuts) {
 END_TEST
 
 static void one_attn_bwd(uint32_t seed) {
-    static const int64_t heads[][2] = { { 4, 4 }, { 6, 2 }, { 9, 3 }, { 8, 1 }, { 1, 1 }, { 40, 1 } };
+    static const int64_t heads[][2] = {{4, 4}, {6, 2}, {9, 3}, {8, 1}, {1, 1}, {40, 1}};
     const int64_t H = heads[seed % 6][0], KV = heads[seed % 6][1], hd = 8 * range(1, 9);
     const int64_t T = seed % 5 == 0 ? range(60, 120) : range(1, 50);
     const kind k = (kind)(seed / 3 % KINDS);
@@ -370,7 +373,7 @@ START_TEST(t_attention_gradient_equals_ref) {
 }
 END_TEST
 
-/* ---- rows --------------------------------------------------------------------------------------------- */
+/* ---- rows ----------------------------------------------------------------------------------- */
 
 static void one_row(uint32_t seed) {
     const kind k = (kind)(seed % KINDS);
@@ -387,7 +390,8 @@ static void one_row(uint32_t seed) {
     int w_i = 0;
     BOTH({
         OP->rmsnorm(AT(y), ld, AT(a), ld, AT(w), seed % 3 == 0 ? 1.0f : 0.0f, rows, n, 1e-6, AT(r));
-        OP->rmsnorm_bwd(AT(z), ld, AT(b), ld, AT(a), ld, AT(w), 1.0f, AT(r), rows, n, seed % 2 == 0);
+        OP->rmsnorm_bwd(AT(z), ld, AT(b), ld, AT(a), ld, AT(w), 1.0f, AT(r), rows, n,
+                        seed % 2 == 0);
         OP->rmsnorm_dw(AT(w), AT(b), ld, AT(a), ld, AT(r), rows, n / 3, n);
         OP->col_sum(AT(h), AT(b), ld, rows, n / 4, n);
         OP->gate(AT(c), ld, AT(a), ld, AT(b), ld, rows, n, act);
@@ -416,7 +420,8 @@ START_TEST(t_rows_equal_ref) {
 END_TEST
 
 static void one_table(uint32_t seed) {
-    const int64_t D = 32 * range(1, 4), V = 20, n = range(1, 9), H = range(1, 3), half = range(1, 40);
+    const int64_t D = 32 * range(1, 4), V = 20, n = range(1, 9), H = range(1, 3),
+                  half = range(1, 40);
     const int64_t hd = 2 * half + range(0, 3);
     const kind k = (kind)(seed % KINDS);
     const size_t t = place(V * D, k), out = place(n * D, PLAIN), x = place(n * H * hd, k);
@@ -440,7 +445,8 @@ END_TEST
 
 static void one_double(uint32_t seed) {
     const int64_t n = length(), m = range(1, 9);
-    const size_t a = place64(2 * m * n, PLAIN), x = place64(2 * n, PLAIN), y = place64(2 * m, PLAIN);
+    const size_t a = place64(2 * m * n, PLAIN), x = place64(2 * n, PLAIN),
+                 y = place64(2 * m, PLAIN);
     double *p = (double *)(void *)(slab[0] + a);
     for (int64_t i = 0; i < m * n; i++) p[i] = (double)value(PLAIN) * 3.1;
     p = (double *)(void *)(slab[0] + x);
@@ -481,7 +487,7 @@ START_TEST(t_adamw_equals_ref) {
 }
 END_TEST
 
-/* ---- against double precision ----------------------------------------------------------------------- */
+/* ---- against double precision --------------------------------------------------------------- */
 
 static void need_ref(void) {
     slab[0] = calloc(SLAB, sizeof(float));
@@ -591,8 +597,8 @@ START_TEST(t_row_gradients_follow_differences) {
 END_TEST
 
 /* Sum over heads and tokens of dout . attention(q, k, v), all in double. */
-static double attn_loss(const double *q, const double *k, const double *v, const float *dy, int64_t T,
-                        int64_t H, int64_t KV, int64_t hd, int64_t window) {
+static double attn_loss(const double *q, const double *k, const double *v, const float *dy,
+                        int64_t T, int64_t H, int64_t KV, int64_t hd, int64_t window) {
     double loss = 0.0;
     for (int64_t t = 0; t < T; t++)
         for (int64_t h = 0; h < H; h++) {
@@ -622,11 +628,27 @@ START_TEST(t_attention_gradient_follows_differences) {
         float *x = slab[0] + place(NQ + 2 * NK, PLAIN), *dy = slab[0] + place(NQ, PLAIN);
         float *grad_ = slab[0] + place(NQ + 2 * NK, PLAIN);
         const int64_t window = seed % 2 == 0 ? 0 : 3;
-        const rex_attn_grad j = { .T = T, .H = H, .KV = KV, .hd = HD, .window = window, .scale = 0.5f,
-                                  .q = x, .k = x + NQ, .v = x + NQ + NK, .dout = dy, .q_row = H * HD,
-                                  .k_row = KV * HD, .v_row = KV * HD, .dout_row = H * HD, .dq = grad_,
-                                  .dk = grad_ + NQ, .dv = grad_ + NQ + NK, .dq_row = H * HD,
-                                  .dk_row = KV * HD, .dv_row = KV * HD, .cache = REX_K_F32 };
+        const rex_attn_grad j = {.T = T,
+                                 .H = H,
+                                 .KV = KV,
+                                 .hd = HD,
+                                 .window = window,
+                                 .scale = 0.5f,
+                                 .q = x,
+                                 .k = x + NQ,
+                                 .v = x + NQ + NK,
+                                 .dout = dy,
+                                 .q_row = H * HD,
+                                 .k_row = KV * HD,
+                                 .v_row = KV * HD,
+                                 .dout_row = H * HD,
+                                 .dq = grad_,
+                                 .dk = grad_ + NQ,
+                                 .dv = grad_ + NQ + NK,
+                                 .dq_row = H * HD,
+                                 .dk_row = KV * HD,
+                                 .dv_row = KV * HD,
+                                 .cache = REX_K_F32};
         for (int64_t h = 0; h < KV; h++) ref.attn_bwd(&j, h, scratch);
         for (int i = 0; i < NQ + 2 * NK; i++) in[i] = (double)x[i];
         for (int i = 0; i < NQ + 2 * NK; i += 3) {

@@ -43,8 +43,8 @@ START_TEST(t_num_against_long_precision) {
         lines++;
         if (got == hi && !isfinite(hi)) continue;
         if (!(off <= allowed(name)))
-            rex_test_fail(__FILE__, __LINE__, "%s(%a, %a) = %a, want %a: off by %.3g ulp", name, x, y,
-                          got, hi, off);
+            rex_test_fail(__FILE__, __LINE__, "%s(%a, %a) = %a, want %a: off by %.3g ulp", name, x,
+                          y, got, hi, off);
     }
     fclose(f);
     CHECK(lines > 1500);

@@ -6,7 +6,7 @@
  */
 #include "kern_impl.h"
 
-/* ---- panels ----------------------------------------------------------------------------------- */
+/* ---- panels --------------------------------------------------------------------------------- */
 
 /* Element (k, n) of packed panels. */
 static float panel_at(const void *data, rex_store t, int64_t k_len, int64_t k, int64_t n) {
@@ -85,7 +85,7 @@ void rex_ref_unpack(void *dst, rex_store to, int64_t ld, const float *panels, in
         }
 }
 
-/* ---- product ------------------------------------------------------------------------------------ */
+/* ---- product -------------------------------------------------------------------------------- */
 
 static float right_at(const rex_gemm *j, int64_t k, int64_t n) {
     const float w = j->w.ld > 0 ? ((const float *)j->w.data)[k * j->w.ld + n]
@@ -111,14 +111,16 @@ static float chain(const rex_gemm *j, int64_t m, int64_t n, float acc) {
     return acc;
 }
 
-void rex_ref_gemm(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1, void *scratch) {
+void rex_ref_gemm(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1,
+                  void *scratch) {
     (void)scratch;
     const int64_t n1 = p1 * REX_PANEL < j->n ? p1 * REX_PANEL : j->n;
     const uint64_t fp = j->bf16 ? flush_enter() : 0;
     for (int64_t m = m0; m < m1; m++)
         for (int64_t n = p0 * REX_PANEL; n < n1; n++) {
             float *y = j->y + m * j->y_row + n / REX_PANEL * j->y_panel + n % REX_PANEL;
-            const float add = j->add != NULL ? j->add[m * j->add_row + n] : 0.0f; /* may be y itself */
+            const float add =
+                j->add != NULL ? j->add[m * j->add_row + n] : 0.0f; /* may be y itself */
             const float sum = chain(j, m, n, j->more ? *y : 0.0f);
             const float biased = j->bias != NULL ? sum + j->bias[n] : sum;
             *y = j->add != NULL ? biased + add : biased;
@@ -126,7 +128,7 @@ void rex_ref_gemm(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t
     if (j->bf16) flush_leave(fp);
 }
 
-/* ---- attention ------------------------------------------------------------------------------------ */
+/* ---- attention ------------------------------------------------------------------------------ */
 
 static float cache_at(const void *p, rex_store t, int64_t i) {
     return t == REX_K_F32 ? ((const float *)p)[i] : bf16_wide(((const uint16_t *)p)[i]);
@@ -143,7 +145,8 @@ static void attn_one(const rex_attn *j, const rex_attn_row *r, int64_t head, flo
             const int64_t i = p - c->pos0;
             float acc = 0.0f;
             for (int64_t d = 0; d < j->hd; d++) {
-                const int64_t at = h * c->k_head + (i / REX_PANEL * j->hd + d) * REX_PANEL + i % REX_PANEL;
+                const int64_t at =
+                    h * c->k_head + (i / REX_PANEL * j->hd + d) * REX_PANEL + i % REX_PANEL;
                 acc = fmaf(q[d], cache_at(c->k, j->cache, at), acc);
             }
             s[p] = acc * j->scale;
@@ -164,8 +167,9 @@ static void attn_one(const rex_attn *j, const rex_attn_row *r, int64_t head, flo
         const rex_kv_seg *c = &r->seg[g];
         for (int64_t p = c->pos0 > r->lo ? c->pos0 : r->lo; p < r->hi && p < c->pos0 + c->n; p++)
             for (int64_t d = 0; d < j->hd; d++)
-                out[d] = fmaf(s[p], cache_at(c->v, j->cache, h * c->v_head + (p - c->pos0) * j->hd + d),
-                              out[d]);
+                out[d] =
+                    fmaf(s[p], cache_at(c->v, j->cache, h * c->v_head + (p - c->pos0) * j->hd + d),
+                         out[d]);
     }
     for (int64_t d = 0; d < j->hd; d++) out[d] = out[d] * inv;
 }
@@ -176,13 +180,14 @@ void rex_ref_attn(const rex_attn *j, int64_t h, int64_t r0, int64_t r1, void *sc
         for (int64_t g = 0; g < group; g++) attn_one(j, &j->row[r], h * group + g, scratch);
 }
 
-void rex_ref_kv_put(const rex_kv_seg *s, rex_store cache, int64_t KV, int64_t hd, int64_t i, int64_t n,
-                    const float *k, int64_t k_row, const float *v, int64_t v_row) {
+void rex_ref_kv_put(const rex_kv_seg *s, rex_store cache, int64_t KV, int64_t hd, int64_t i,
+                    int64_t n, const float *k, int64_t k_row, const float *v, int64_t v_row) {
     for (int64_t h = 0; h < KV; h++)
         for (int64_t t = 0; t < n; t++)
             for (int64_t d = 0; d < hd; d++) {
                 const int64_t p = i + t;
-                const int64_t ka = h * s->k_head + (p / REX_PANEL * hd + d) * REX_PANEL + p % REX_PANEL;
+                const int64_t ka =
+                    h * s->k_head + (p / REX_PANEL * hd + d) * REX_PANEL + p % REX_PANEL;
                 const int64_t va = h * s->v_head + p * hd + d;
                 const float kv = k[t * k_row + h * hd + d];
                 const float vv = v[t * v_row + h * hd + d];
@@ -196,7 +201,7 @@ void rex_ref_kv_put(const rex_kv_seg *s, rex_store cache, int64_t KV, int64_t hd
             }
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------- */
+/* ---- rows ----------------------------------------------------------------------------------- */
 
 void rex_ref_embed(float *out, int64_t ldo, const void *table, rex_store t, int64_t D,
                    const int32_t *id, int64_t n, float scale) {
@@ -269,7 +274,7 @@ void rex_ref_cast_from(float *dst, const void *src, rex_store from, int64_t n) {
     for (int64_t i = 0; i < n; i++) dst[i] = store_at(src, from, i);
 }
 
-/* ---- vocabulary ----------------------------------------------------------------------------------- */
+/* ---- vocabulary ----------------------------------------------------------------------------- */
 
 static float row_max(const float *x, float a, int64_t n) {
     float lane[LANES];
@@ -321,7 +326,7 @@ int64_t rex_ref_argmax(const float *x, int64_t n) {
     return best;
 }
 
-/* ---- sums ------------------------------------------------------------------------------------------ */
+/* ---- sums ----------------------------------------------------------------------------------- */
 
 double rex_ref_dot(const float *x, const float *y, int64_t n) {
     double lane[LANES] = { 0.0 };

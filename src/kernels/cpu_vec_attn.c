@@ -3,9 +3,9 @@
  * cpu_vec_attn.c: attention forward and backward, compiled once per instruction set.
  *
  * A block is a few query tokens times the heads of one group; its score rows lie in scratch at the
- * absolute positions of the keys, so that neither the cut of a sequence into stretches nor the block
- * of queries is visible in a result. Scores run strips of rows over blocks of 32 keys (lanes over
- * keys), values run strips over positions (lanes over channels). Rows of a strip see different
+ * absolute positions of the keys, so that neither the cut of a sequence into stretches nor the
+ * block of queries is visible in a result. Scores run strips of rows over blocks of 32 keys (lanes
+ * over keys), values run strips over positions (lanes over channels). Rows of a strip see different
  * positions: what all of them see is done together, what only some see, row by row before and
  * after, so that every row sums exactly its own positions in ascending order (a masked product
  * would turn -0 into 0 and spread a NaN).
@@ -26,10 +26,10 @@ static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* y[i][0 .. width-1] += chain over k in lo[i] .. hi[i]-1 of x[i][k] b[k][...], for i < n <= STRIP_M;
- * k is counted from `from` in b. */
-static void ragged(int n, const int64_t *lo, const int64_t *hi, const float *const *x, const float *b,
-                   int64_t from, int64_t ldb, int64_t width, float *const *y) {
+/* y[i][0 .. width-1] += chain over k in lo[i] .. hi[i]-1 of x[i][k] b[k][...], for i < n <=
+ * STRIP_M; k is counted from `from` in b. */
+static void ragged(int n, const int64_t *lo, const int64_t *hi, const float *const *x,
+                   const float *b, int64_t from, int64_t ldb, int64_t width, float *const *y) {
     int64_t c0 = lo[0];
     int64_t c1 = hi[0];
     for (int i = 1; i < n; i++) {
@@ -47,7 +47,8 @@ static void ragged(int n, const int64_t *lo, const int64_t *hi, const float *con
             xs[i] = x[i] + c0;
             ys[i] = y[i] + c;
             if (lo[i] < end)
-                VEC(strip)(1, cols, end - lo[i], &xi, b + (lo[i] - from) * ldb + c, ldb, &ys[i], true);
+                VEC(strip)
+                (1, cols, end - lo[i], &xi, b + (lo[i] - from) * ldb + c, ldb, &ys[i], true);
         }
         if (!common) continue;
         VEC(strip)(n, cols, c1 - c0, xs, b + (c0 - from) * ldb + c, ldb, ys, true);
@@ -60,7 +61,8 @@ static void ragged(int n, const int64_t *lo, const int64_t *hi, const float *con
 }
 
 /* n rows of scores against one block of 32 keys [hd][32]; y at the block's first position. */
-static void score_block(int n, int64_t hd, const float *const *q, const float *keys, float *const *y) {
+static void score_block(int n, int64_t hd, const float *const *q, const float *keys,
+                        float *const *y) {
     float *ys[STRIP_M];
     for (int c = 0; c < REX_PANEL; c += STRIP_N) {
         for (int i = 0; i < n; i++) ys[i] = y[i] + c;
@@ -104,7 +106,7 @@ static float exp_row(float *s, int64_t lo, int64_t hi, float scale) {
     return tree_f32(lane);
 }
 
-/* ---- forward ------------------------------------------------------------------------------------- */
+/* ---- forward -------------------------------------------------------------------------------- */
 
 typedef struct {
     const rex_attn *j;
@@ -132,7 +134,8 @@ static const float *stored(const block *b, const void *base, int64_t at, int64_t
 }
 
 /* Rows r .. r+n-1 of the block: what they see of positions p0 .. p1-1. */
-static bool limits(const block *b, int64_t r, int n, int64_t p0, int64_t p1, int64_t *lo, int64_t *hi) {
+static bool limits(const block *b, int64_t r, int n, int64_t p0, int64_t p1, int64_t *lo,
+                   int64_t *hi) {
     bool any = false;
     for (int i = 0; i < n; i++) {
         const rex_attn_row *t = &b->tok[(r + i) / b->group];
@@ -203,7 +206,8 @@ static void value_run(const block *b, int64_t t, int64_t u, const rex_kv_seg *c)
 }
 
 /* Neighbouring tokens with the same stretch in slot s are one run. */
-static void each_run(const block *b, void (*run)(const block *, int64_t, int64_t, const rex_kv_seg *)) {
+static void each_run(const block *b,
+                     void (*run)(const block *, int64_t, int64_t, const rex_kv_seg *)) {
     int32_t slots = 0;
     for (int64_t t = 0; t < b->n_tok; t++)
         if (b->tok[t].n_seg > slots) slots = b->tok[t].n_seg;
@@ -223,7 +227,8 @@ static void attn_block(block *b) {
     for (int64_t t = 0; t < b->n_tok; t++)
         for (int64_t g = 0; g < b->group; g++) {
             const int64_t r = t * b->group + g;
-            const float sum = exp_row(b->score + r * b->ld, b->tok[t].lo, b->tok[t].hi, b->j->scale);
+            const float sum =
+                exp_row(b->score + r * b->ld, b->tok[t].lo, b->tok[t].hi, b->j->scale);
             b->inv[r] = 1.0f / sum;
             memset(b->tok[t].out + (b->h * b->group + g) * hd, 0, (size_t)hd * sizeof(float));
         }
@@ -237,7 +242,7 @@ void VEC(attn)(const rex_attn *j, int64_t h, int64_t r0, int64_t r1, void *scrat
     const int64_t group = j->H / j->KV;
     const int64_t step = attn_tokens(group);
     for (int64_t r = r0; r < r1; r += step) {
-        block b = { .j = j, .tok = j->row + r, .n_tok = least(step, r1 - r), .group = group, .h = h };
+        block b = {.j = j, .tok = j->row + r, .n_tok = least(step, r1 - r), .group = group, .h = h};
         int64_t hi = 0;
         for (int64_t t = 0; t < b.n_tok; t++) hi = most(hi, b.tok[t].hi);
         void *at = scratch;
@@ -289,7 +294,7 @@ void VEC(kv_put)(const rex_kv_seg *s, rex_store cache, int64_t KV, int64_t hd, i
     }
 }
 
-/* ---- backward ------------------------------------------------------------------------------------- */
+/* ---- backward ------------------------------------------------------------------------------- */
 
 typedef struct {
     const rex_attn_grad *j;

@@ -15,8 +15,9 @@
 
 #define TILE_N (2 * VW)
 
-/* A block of k: one panel of it (24 KiB) and a tile of rows stay in the first-level cache. */
-#define K_STEP 192
+/* A block of k. Long enough that reading and writing the accumulators in y costs little; the block
+ * of a panel (48 KiB) is read from the second-level cache, at a tenth of what that can give. */
+#define K_STEP 384
 
 #if defined(REX_VEC_AVX512)
 #define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
@@ -29,12 +30,12 @@
 #define STRIP_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #endif
 
-/* ---- register tiles ------------------------------------------------------------------------------ */
+/* ---- register tiles ------------------------------------------------------------------------- */
 
 /* `rows` is a constant at every call, so each instance keeps its accumulators in registers. `ahead`
  * is touched line by line: the next panel block, wanted soon in the second-level cache. */
-HOT void tile(const int rows, int64_t k_len, const float *a, const float *b, float *y, int64_t y_row,
-              bool more, const char *ahead) {
+HOT void tile(const int rows, int64_t k_len, const float *a, const float *b, float *y,
+              int64_t y_row, bool more, const char *ahead) {
 #define X(i) vf c##i = v_zero(), d##i = v_zero();
     TILE_ROWS(X)
 #undef X
@@ -72,8 +73,8 @@ HOT void tile(const int rows, int64_t k_len, const float *a, const float *b, flo
 #undef X
 }
 
-static void tile_any(int rows, int64_t k_len, const float *a, const float *b, float *y, int64_t y_row,
-                     bool more, const char *ahead) {
+static void tile_any(int rows, int64_t k_len, const float *a, const float *b, float *y,
+                     int64_t y_row, bool more, const char *ahead) {
     switch (rows) {
 #define X(i) case i + 1: tile(i + 1, k_len, a, b, y, y_row, more, ahead); break;
         TILE_ROWS(X)
@@ -81,10 +82,11 @@ static void tile_any(int rows, int64_t k_len, const float *a, const float *b, fl
     }
 }
 
-/* ---- strips ----------------------------------------------------------------------------------------- */
+/* ---- strips --------------------------------------------------------------------------------- */
 
 HOT void strip_body(const int rows, const bool full, int64_t cols, int64_t k_len,
-                    const float *const *x, const float *b, int64_t ldb, float *const *y, bool more) {
+                    const float *const *x, const float *b, int64_t ldb, float *const *y,
+                    bool more) {
     const int64_t n0 = cols < VW ? cols : VW;
     const int64_t n1 = cols - n0;
 #define X(i)                                                                                     \
@@ -144,7 +146,7 @@ void VEC(strip)(int rows, int64_t cols, int64_t k_len, const float *const *x, co
     }
 }
 
-/* ---- packing rows ----------------------------------------------------------------------------------- */
+/* ---- packing rows --------------------------------------------------------------------------- */
 
 /* Where element k of a row goes: in bf16 mode the elements of a pair change places. */
 static int64_t slot(bool bf16, int64_t k) {
@@ -188,7 +190,7 @@ static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_
         for (int r = 0; r < rows; r++) dst[(n - 1) * wide + r] = 0.0f;
 }
 
-/* ---- widening panels ----------------------------------------------------------------------------------- */
+/* ---- widening panels ------------------------------------------------------------------------ */
 
 static void widen_pairs(float *dst, const uint16_t *src, int64_t n, bool bf16) {
     for (int64_t k = 0; k < n; k += 2, src += 2 * REX_PANEL, dst += 2 * REX_PANEL)
@@ -264,7 +266,7 @@ static const float *widen(const rex_gemm *j, int64_t p, int64_t k0, int64_t k1, 
     return room;
 }
 
-/* ---- edges ------------------------------------------------------------------------------------------- */
+/* ---- edges ---------------------------------------------------------------------------------- */
 
 static float *out_at(const rex_gemm *j, int64_t m, int64_t p) {
     return j->y + m * j->y_row + p * j->y_panel;
@@ -278,23 +280,25 @@ HOT vf edge(const rex_gemm *j, int64_t m, int64_t n, int64_t left, vf v) {
 }
 
 /* Finished accumulators of panel p, at from[(m - m0) * row], to y. */
-static void finish(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, const float *from, int64_t row) {
+static void finish(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, const float *from,
+                   int64_t row) {
     const int64_t n = p * REX_PANEL;
     const int64_t cols = j->n - n < REX_PANEL ? j->n - n : REX_PANEL;
     for (int64_t m = m0; m < m1; m++) {
         float *y = out_at(j, m, p);
         for (int64_t c = 0; c < cols; c += VW) {
             const int64_t left = cols - c < VW ? cols - c : VW;
-            v_storen(y + c, edge(j, m, n + c, left, v_loadn(from + (m - m0) * row + c, left)), left);
+            v_storen(y + c, edge(j, m, n + c, left, v_loadn(from + (m - m0) * row + c, left)),
+                     left);
         }
     }
 }
 
-/* One register tile of a panel, all its columns, in y, or with `acc` in (rows, 32) accumulators. The
- * last panel of an n that is no multiple of 32 goes through a buffer, so that nothing beyond n is
- * touched. */
-static void tile_panel(const rex_gemm *j, int64_t m, int rows, int64_t p, int64_t k_len, const float *a,
-                       const float *b, float *acc, bool more, const char *ahead) {
+/* One register tile of a panel, all its columns, in y, or with `acc` in (rows, 32) accumulators.
+ * The last panel of an n that is no multiple of 32 goes through a buffer, so that nothing beyond n
+ * is touched. */
+static void tile_panel(const rex_gemm *j, int64_t m, int rows, int64_t p, int64_t k_len,
+                       const float *a, const float *b, float *acc, bool more, const char *ahead) {
     const int64_t cols = j->n - p * REX_PANEL;
     float *y = acc != NULL ? acc : out_at(j, m, p);
     if (cols >= REX_PANEL || acc != NULL) {
@@ -313,7 +317,7 @@ static void tile_panel(const rex_gemm *j, int64_t m, int rows, int64_t p, int64_
         memcpy(y + r * j->y_row, t + r * REX_PANEL, (size_t)cols * sizeof(float));
 }
 
-/* ---- matrix-vector ------------------------------------------------------------------------------------ */
+/* ---- matrix-vector -------------------------------------------------------------------------- */
 
 #define NC (REX_PANEL / VW) /* vectors across a panel */
 
@@ -330,7 +334,8 @@ HOT void thin_body(const int rows, const rex_gemm *j, const char *panel, const f
             for (int c = 0; c < NC; c++)
 #pragma GCC unroll 4
                 for (int r = 0; r < rows; r++)
-                    acc[r * NC + c] = v_fma(v_set(a[k * rows + r]), v_load(b + c * VW), acc[r * NC + c]);
+                    acc[r * NC + c] =
+                        v_fma(v_set(a[k * rows + r]), v_load(b + c * VW), acc[r * NC + c]);
         }
     } else if (j->w.type == REX_K_BF16) {
         const uint16_t *b = (const uint16_t *)(const void *)panel;
@@ -439,7 +444,7 @@ static void thin(const rex_gemm *j, int64_t m, int rows, int64_t p0, int64_t p1,
     }
 }
 
-/* ---- the product ------------------------------------------------------------------------------------- */
+/* ---- the product ---------------------------------------------------------------------------- */
 
 /* Floats of scratch for packed rows. A product that adds into its own output keeps the accumulators
  * of one panel in scratch too, because y holds what is added until the end. */
@@ -467,7 +472,8 @@ static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64
         if (j->w.ld == 0)
             ahead += (size_t)p * rex_panel_bytes(j->w.type, j->k) +
                      rex_panel_bytes(j->w.type, ke / 32 * 32);
-        const int64_t touch = j->w.ld > 0 ? 0 : (int64_t)rex_panel_bytes(j->w.type, n / 32 * 32) / 64;
+        const int64_t touch =
+            j->w.ld > 0 ? 0 : (int64_t)rex_panel_bytes(j->w.type, n / 32 * 32) / 64;
         for (int64_t t = 0; t < tiles; t++, ahead += n * 64) {
             const int64_t m = m0 + t * (m1 - m0) / tiles;
             const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);

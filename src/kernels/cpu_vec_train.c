@@ -6,10 +6,10 @@
  */
 #include "vec.h"
 
-/* ---- norm, gate ---------------------------------------------------------------------------------- */
+/* ---- norm, gate ----------------------------------------------------------------------------- */
 
-static void norm_row(float *dx, const float *dy, const float *x, const float *w, float plus, float r,
-                     int64_t D, bool more) {
+static void norm_row(float *dx, const float *dy, const float *x, const float *w, float plus,
+                     float r, int64_t D, bool more) {
     vd s[2 * NL];
     double lane[LANES];
     for (int l = 0; l < 2 * NL; l++) s[l] = d_zero();
@@ -45,8 +45,8 @@ static void norm_row(float *dx, const float *dy, const float *x, const float *w,
 }
 
 void VEC(rmsnorm_bwd)(float *dx, int64_t lddx, const float *dy, int64_t lddy, const float *x,
-                      int64_t ldx, const float *w, float plus, const float *rstd, int64_t n, int64_t D,
-                      bool more) {
+                      int64_t ldx, const float *w, float plus, const float *rstd, int64_t n,
+                      int64_t D, bool more) {
     for (int64_t i = 0; i < n; i++)
         norm_row(dx + i * lddx, dy + i * lddy, x + i * ldx, w, plus, rstd[i], D, more);
 }
@@ -78,8 +78,8 @@ void VEC(col_sum)(float *y, const float *x, int64_t ldx, int64_t n, int64_t d0, 
 }
 
 void VEC(gate_bwd)(float *dg, int64_t lddg, float *du, int64_t lddu, const float *g, int64_t ldg,
-                   const float *u, int64_t ldu, const float *dy, int64_t lddy, int64_t rows, int64_t n,
-                   rex_act act) {
+                   const float *u, int64_t ldu, const float *dy, int64_t lddy, int64_t rows,
+                   int64_t n, rex_act act) {
     const vf one = v_set(1.0f);
     for (int64_t i = 0; i < rows; i++) {
         int64_t d = 0;
@@ -104,7 +104,7 @@ void VEC(gate_bwd)(float *dg, int64_t lddg, float *du, int64_t lddu, const float
     }
 }
 
-/* ---- embedding, loss, optimiser -------------------------------------------------------------------- */
+/* ---- embedding, loss, optimiser ------------------------------------------------------------- */
 
 void VEC(embed_bwd)(float *grad, int64_t ld, const float *dout, int64_t ldd, const int32_t *id,
                     int64_t n, int64_t d0, int64_t d1, float scale) {
@@ -118,8 +118,8 @@ void VEC(embed_bwd)(float *grad, int64_t ld, const float *dout, int64_t ldd, con
     }
 }
 
-void VEC(xent_bwd)(float *x, int64_t v0, int64_t n, int64_t id, double lse, double entropy, float dlogp,
-                   float dent) {
+void VEC(xent_bwd)(float *x, int64_t v0, int64_t n, int64_t id, double lse, double entropy,
+                   float dlogp, float dent) {
     const int64_t at = id - v0; /* the word's place here, if it is here */
     const float own = at >= 0 && at < n ? x[at] : 0.0f;
     const vd ls = d_set(lse);
@@ -152,8 +152,8 @@ HOT vf adamw_vec(vf p, vf g, vf *m, vf *v, const rex_adamw *a) {
     return v_fma(v_set(-(a->lr / a->fix1)), v_div(*m, d), v_mul(p, v_set(keep)));
 }
 
-void VEC(adamw)(float *p, const float *g, void *m, void *v, rex_store state, int64_t n, uint64_t index0,
-                const rex_adamw *a) {
+void VEC(adamw)(float *p, const float *g, void *m, void *v, rex_store state, int64_t n,
+                uint64_t index0, const rex_adamw *a) {
     int64_t i = 0;
     if (state == REX_K_F32) {
         float *mf = m;
@@ -187,7 +187,7 @@ void VEC(adamw)(float *p, const float *g, void *m, void *v, rex_store state, int
         rex_ref_adamw(p + i, g + i, mh + i, vh + i, state, n - i, index0 + (uint64_t)i, a);
 }
 
-/* ---- panels ---------------------------------------------------------------------------------------- */
+/* ---- panels --------------------------------------------------------------------------------- */
 
 static vf source(const rex_pack *j, int64_t at) {
     if (j->from == REX_K_F32) return v_load((const float *)j->src + at);

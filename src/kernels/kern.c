@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * kern.c: which tables this machine can run, the choice among them, inheritance from ref, sizes that
- * all tables share, and the splitting of work over a pool. Compiled for the baseline processor and
- * without link-time optimisation: what runs here must not need what it is asking for.
+ * kern.c: which tables this machine can run, the choice among them, inheritance from ref, sizes
+ * that all tables share, and the splitting of work over a pool. Compiled for the baseline processor
+ * and without link-time optimisation: what runs here must not need what it is asking for.
  *
  * Work is split by its shape alone. Because every output has one accumulator, no split can change a
  * bit; the cuts below only balance the cost of packing rows against idle workers.
@@ -21,7 +21,7 @@ extern const rex_kern rex_kern_avx512;
 extern const rex_kern rex_kern_neon;
 #endif
 
-/* ---- what the machine has --------------------------------------------------------------------- */
+/* ---- what the machine has ------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 /* The parts of the register state that the operating system saves (XCR0). */
@@ -106,7 +106,7 @@ rex_status rex_kern_pick(const char *name, rex_kern *out, rex_err *e) {
     return no_table(name, e);
 }
 
-/* ---- sizes ------------------------------------------------------------------------------------ */
+/* ---- sizes ---------------------------------------------------------------------------------- */
 
 size_t rex_store_row_bytes(rex_store t, int64_t n) {
     switch (t) {
@@ -149,11 +149,12 @@ size_t rex_attn_scratch(const rex_attn *a) {
 size_t rex_attn_grad_scratch(int64_t H, int64_t KV, int64_t hd, int64_t T) {
     const int64_t rows = attn_tokens(H / KV) * (H / KV);
     const int64_t whole = (T + REX_PANEL - 1) / REX_PANEL * REX_PANEL;
-    const int64_t floats = 4 * whole * hd + (4 * rows + 2 * LANES) * attn_score_ld(T) + 2 * rows * hd;
+    const int64_t floats =
+        4 * whole * hd + (4 * rows + 2 * LANES) * attn_score_ld(T) + 2 * rows * hd;
     return (size_t)floats * sizeof(float) + 1024;
 }
 
-/* ---- log-sum-exp --------------------------------------------------------------------------------- */
+/* ---- log-sum-exp ---------------------------------------------------------------------------- */
 
 static void lse_fold(rex_lse *a, const rex_lse *b) {
     const double max = b->max > a->max ? b->max : a->max;
@@ -178,7 +179,7 @@ rex_lse rex_lse_join(const rex_lse *tile, int64_t n) {
     return s;
 }
 
-/* ---- splitting ------------------------------------------------------------------------------------ */
+/* ---- splitting ------------------------------------------------------------------------------ */
 
 /* Rows in a piece: a multiple of 42, which whole tiles of every table divide. */
 #define M_STEP 126

@@ -131,7 +131,7 @@ typedef struct {
 } rex_attn_grad;
 size_t rex_attn_grad_scratch(int64_t H, int64_t KV, int64_t hd, int64_t T); /* one worker */
 
-/* ---- vocabulary, optimiser ------------------------------------------------------------------- */
+/* ---- vocabulary, optimiser ------------------------------------------------------------------ */
 
 /* max, sum of exp(x - max), sum of exp(x - max) (x - max), of a tile or of all. */
 typedef struct {
@@ -251,20 +251,6 @@ typedef struct {
  * one that this machine cannot run is REX_EARG with the list of those it can. */
 REX_MUST rex_status rex_kern_pick(const char *name, rex_kern *out, rex_err *e);
 
-/* ---- splitting over workers (kern.c) ---------------------------------------------------- */
-
-/* Runs products (or attention) of which none needs another's result, split by their shape over the
- * pool. scratch: rex_pool_size pieces of `per_worker` bytes (REX_GEMM_SCRATCH, ...). */
-void rex_gemm_run(const rex_kern *k, rex_pool *p, const rex_gemm *job, size_t n_job, void *scratch,
-                  size_t per_worker);
-void rex_attn_run(const rex_kern *k, rex_pool *p, const rex_attn *job, void *scratch,
-                  size_t per_worker);
-void rex_attn_grad_run(const rex_kern *k, rex_pool *p, const rex_attn_grad *job, size_t n_job,
-                       void *scratch, size_t per_worker);
-void rex_pack_run(const rex_kern *k, rex_pool *p, const rex_pack *job);
-/* Sum of squares of a tensor, chunks of 2^16 added in order. `part`: one double per chunk. */
-double rex_sumsq_run(const rex_kern *k, rex_pool *p, const float *x, int64_t n, double *part);
-void rex_adamw_run(const rex_kern *k, rex_pool *p, float *w, const float *g, void *m, void *v,
-                   rex_store state, int64_t n, uint64_t index0, const rex_adamw *a);
+#include "kern_run.h"
 
 #endif

@@ -35,7 +35,7 @@ extern const rex_kern VEC_TABLE;
 /* Vectors in sixteen lanes. */
 #define NL (16 / VW)
 
-/* exp_f32 of kern_impl.h, lane by lane. */
+/* exp_f32 of kern_math.h, lane by lane. */
 HOT vf v_exp(vf x) {
     const vf t = v_fma(x, v_set(EXPF_LOG2E), v_set(EXPF_ROUND));
     const vf n = v_sub(t, v_set(EXPF_ROUND));
@@ -53,7 +53,7 @@ HOT vf v_exp(vf x) {
     return v_pick_gt(x, v_set(EXPF_TOP), v_set(INFINITY), y);
 }
 
-/* exp_f64 of kern_impl.h. */
+/* exp_f64 of kern_math.h. */
 HOT vd d_exp(vd x) {
     const vd t = d_fma(x, d_set(EXPD_LOG2E), d_set(EXPD_ROUND));
     const vd n = d_sub(t, d_set(EXPD_ROUND));
@@ -80,7 +80,7 @@ HOT vf v_gate_arg(vf x, rex_act act) {
     return v_mul(x, v_fma(v_mul(x, x), v_set(GELU_B), v_set(GELU_A)));
 }
 
-/* ---- a tile whose rows lie anywhere (cpu_vec_gemm.c) ------------------------------------------ */
+/* ---- a tile whose rows lie anywhere (cpu_vec_gemm.c) ---------------------------------------- */
 
 /* For i < rows: y[i][0 .. cols-1] (+)= chain over k of x[i][k] b[k][0 .. cols-1], ascending k;
  * rows <= STRIP_M, cols <= 2 VW; from 0 unless `more`. */

@@ -116,7 +116,8 @@ HOT void v_transpose(vf r[VW]) {
 HOT vd d_lo(vf v) { return _mm256_cvtps_pd(_mm256_castps256_ps128(v)); }
 HOT vd d_hi(vf v) { return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)); }
 HOT vf d_narrow(vd lo, vd hi) {
-    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(lo)), _mm256_cvtpd_ps(hi), 1);
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(lo)), _mm256_cvtpd_ps(hi),
+                                1);
 }
 HOT vd d_load(const double *p) { return _mm256_loadu_pd(p); }
 HOT void d_store(double *p, vd v) { _mm256_storeu_pd(p, v); }

@@ -134,7 +134,7 @@ HOT void v_transpose(vf r[VW]) {
     }
 }
 
-/* ---- doubles: lanes 0 .. VW/2-1 of a vf are `lo`, the others `hi` ------------------------------- */
+/* ---- doubles: lanes 0 .. VW/2-1 of a vf are `lo`, the others `hi` --------------------------- */
 
 HOT vd d_lo(vf v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
 HOT vd d_hi(vf v) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }

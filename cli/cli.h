@@ -34,7 +34,7 @@ typedef struct {
     X(select) X(score) X(passk)                                                              \
     X(advantage)                                                                             \
     X(tokenize) X(inspect)                                                                   \
-    X(generate) X(logprob) X(embed)                                                          \
+    X(generate) X(logprob) X(embed) X(explore) X(eval)                                       \
     X(task_list) X(task_make) X(task_verify) X(task_audit)                                   \
     X(sft)                                                                                   \
     X(report)

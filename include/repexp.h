@@ -916,6 +916,49 @@ REX_API int64_t rex_select_left(const rex_select *s);
 REX_API double rex_select_lambda(const rex_select *s); /* the ridge in use, after the first pick */
 REX_API void rex_select_close(rex_select *s);
 
+/* ---- trials: what the order of a pool saves of a verifier (trial) ------------------------ */
+
+/* Who is verified: AUTO is ALL for verifiers that are built in, and LAZY (only as far down the
+ * orders as the first correct sample) for `external`. */
+typedef enum { REX_JUDGE_AUTO, REX_JUDGE_ALL, REX_JUDGE_LAZY } rex_judging;
+typedef struct {
+    size_t size;
+    const char *rules;      /* "quality,random/outcome=answer,auto"; NULL: none (pass@k alone) */
+    const char *candidates; /* those that `auto` chooses from; NULL: those of docs/explore.md */
+    const char *k;          /* "1,4,16"; NULL: powers of two up to the smallest pool */
+    const char *map;        /* as in rex_records_opts */
+    int64_t problems;       /* the first ones of the pool; 0: all */
+    int64_t trials, learn, draws; /* first picks; whole pools `auto` learns from; replicates */
+    bool exact;             /* every first pick instead of `trials` seeded ones */
+    bool reverify;          /* stored rewards are not believed */
+    bool until;             /* one rule, one trial: what is found first is what counts */
+    rex_judging judge;
+    uint64_t seed;
+} rex_trial_opts;
+typedef struct rex_trial rex_trial;
+REX_API void rex_trial_defaults(rex_trial_opts *o);
+/* Reads a pool and its features (NULL: none) and verifies what is to be verified at once. A stored
+ * reward is used; otherwise the gold comes from the record, else by prompt_id from the task's data,
+ * else the line is named. `task` (borrowed) may be NULL where every row has a reward. */
+REX_API REX_MUST rex_status rex_trial_open(const rex_trial_opts *o, rex_task *task, rex_pool *workers,
+                                           const char *pool, const char *features, rex_trial **out,
+                                           rex_err *e);
+/* Orders by every rule, down to the first correct sample, and what follows from them. */
+REX_API REX_MUST rex_status rex_trial_run(rex_trial *t, rex_err *e);
+/* Spends `calls` verdicts where the next outcome is most likely the first correct one. */
+REX_API REX_MUST rex_status rex_trial_budget(rex_trial *t, int64_t calls, rex_err *e);
+/* What came out, as text in the arena: the object of `explore` or of `eval`; tables in Markdown;
+ * orders of the first trial, one a line; what was found, one a line or for people. */
+typedef enum { REX_TRIAL_JSON, REX_TRIAL_EVAL, REX_TRIAL_TABLE, REX_TRIAL_EVAL_TABLE,
+               REX_TRIAL_ORDERS, REX_TRIAL_FOUND, REX_TRIAL_FOUND_TEXT } rex_trial_form;
+REX_API REX_MUST rex_status rex_trial_text(rex_trial *t, rex_trial_form form, const rex_trial *vs,
+                                           rex_arena *a, rex_str *out, rex_err *e);
+/* The pool with its verdicts, written aside and renamed. */
+REX_API REX_MUST rex_status rex_trial_save(rex_trial *t, const char *path, rex_err *e);
+/* Verdicts that were asked for here; the others were stored. */
+REX_API size_t rex_trial_verified(const rex_trial *t);
+REX_API void rex_trial_close(rex_trial *t);
+
 /* ---- arithmetic (kernels) ---------------------------------------------------------------- */
 
 /* The kernel tables that this machine can run, best first ("avx512", "avx2", "neon", "ref"); all

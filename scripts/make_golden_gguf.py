@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes tests/golden/quant.gguf: every quantised type with random blocks beside the f32 values that
-the `gguf` package widens them to, a Q8_0 tensor packed by that package, and metadata of every kind.
+"""Writes tests/golden/quant.gguf: every quantised type with random blocks beside the f32 values
+that the `gguf` package widens them to, a Q8_0 tensor packed by it, and metadata of every kind.
 The test reads the file, widens and packs itself, and compares bits.
 
     python3 -m venv v && v/bin/pip install gguf && v/bin/python scripts/make_golden_gguf.py
@@ -42,9 +42,9 @@ def main(path):
     rng = np.random.default_rng(24)
     w = GGUFWriter(path, "golden")
     w.add_name("quant")
-    for kind, value in [("u8", 200), ("i8", -100), ("u16", 60000), ("i16", -30000), ("u32", 4000000000),
-                        ("i32", -2000000000), ("u64", 2 ** 63 + 5), ("i64", -(2 ** 62)),
-                        ("f32", 0.1), ("f64", 0.1)]:
+    for kind, value in [("u8", 200), ("i8", -100), ("u16", 60000), ("i16", -30000),
+                        ("u32", 4000000000), ("i32", -2000000000), ("u64", 2 ** 63 + 5),
+                        ("i64", -(2 ** 62)), ("f32", 0.1), ("f64", 0.1)]:
         name = {"u": "UINT", "i": "INT", "f": "FLOAT"}[kind[0]] + kind[1:]
         w.add_key_value("golden." + kind, value, getattr(GGUFValueType, name))
     w.add_bool("golden.yes", True)

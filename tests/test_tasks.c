@@ -343,7 +343,9 @@ START_TEST(t_game24_takes_and_refuses) {
 END_TEST
 
 /* All values of expressions over a multiset, by splitting it in two: another road than the solver's
- * pairs. Fractions of int64: thirteen to the fourth is far below. */
+ * pairs. Fractions of int64: thirteen to the fourth is far below. Two numbers have 6 values, three
+ * have 3 * 36, four have 4 * 648 + 3 * 216. */
+enum { OF_THREE = 108, OF_FOUR = 3240 };
 typedef struct {
     int64_t n, d;
 } q;
@@ -355,17 +357,15 @@ static size_t values(const int64_t *v, int set, q *out) {
         out[n++] = (q){ v[i], 1 };
         return n;
     }
-    static const size_t room = 8192;
     for (int left = (set - 1) & set; left > 0; left = (left - 1) & set) {
-        q *l = malloc(room * sizeof *l);
-        q *r = malloc(room * sizeof *r);
+        q l[OF_THREE];
+        q r[OF_THREE];
         const size_t nl = values(v, left, l);
         const size_t nr = values(v, set ^ left, r);
         for (size_t i = 0; i < nl; i++)
             for (size_t k = 0; k < nr; k++) {
                 const q x = l[i];
                 const q y = r[k];
-                if (n + 4 > room) ck_abort_msg("room");
                 if (left < (set ^ left)) {
                     out[n++] = (q){ x.n * y.d + y.n * x.d, x.d * y.d };
                     out[n++] = (q){ x.n * y.n, x.d * y.d };
@@ -373,8 +373,6 @@ static size_t values(const int64_t *v, int set, q *out) {
                 out[n++] = (q){ x.n * y.d - y.n * x.d, x.d * y.d };
                 if (y.n) out[n++] = (q){ x.n * y.d, x.d * y.n };
             }
-        free(l);
-        free(r);
     }
     return n;
 }
@@ -391,7 +389,7 @@ START_TEST(t_game24_generator_is_the_1362) {
     m.solutions = true;
     CHECK_OK(rex_task_make(b.t, &m, b.a, &item, &n, &e), e);
     CHECK_EQ(n, 1362);
-    q *all = malloc(8192 * sizeof *all);
+    static q all[OF_FOUR];
     for (int64_t i = 1; i <= 13; i++)
         for (int64_t k = i; k <= 13; k++)
             for (int64_t x = k; x <= 13; x++)
@@ -407,7 +405,6 @@ START_TEST(t_game24_generator_is_the_1362) {
                     at++;
                     solvable++;
                 }
-    free(all);
     CHECK_EQ(solvable, n);
     for (size_t i = 0; i < n; i++) {
         rex_str text;

@@ -127,6 +127,8 @@ bench-%: $(OUT)/bench/bench_%
 	@$<
 lint:
 	@sh scripts/lint.sh full
+model: $(OUT)/repexp
+	@sh scripts/make-model.sh $(OUT)/repexp
 man: $(OUT)/repexp
 	@sh scripts/man.sh $(OUT)/repexp $(OUT)/man
 install: all man
@@ -140,5 +142,5 @@ $(OUT)/gen/page_html.h: src/report/page.html scripts/embed.sh
 	@sh scripts/embed.sh $< page_html > $@.tmp && mv $@.tmp $@
 clean:
 	rm -rf $(OUT)
-.PHONY: all run test unit programs test-slow torture fuzz-replay fuzz bench lint man install \
+.PHONY: all run test unit programs test-slow torture fuzz-replay fuzz bench lint model man install \
         uninstall clean

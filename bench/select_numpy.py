@@ -6,7 +6,8 @@ core over the same rows; and the sparse projection beside scikit-learn's, where 
   (ii) the score downdate that a careful reader would write in ten lines
 
 NumPy runs on one thread with the BLAS it came with, in double (as the paper says) and, for (ii), in single
-precision as well. Rounds interleave the programs; medians with least and most are printed. (i) is timed over
+precision as well. Seconds are processor time, which a busy machine disturbs less than the clock on the wall
+(everything runs on one thread, and waiting for memory counts). Rounds interleave the programs; medians with least and most are printed. (i) is timed over
 fewer picks where it takes minutes and scaled: its picks all cost the same.
 
     python3 bench/select_numpy.py build/bench/bench_select [--quick]      (make bench-select PYTHON=...)
@@ -75,9 +76,9 @@ class Ours:
 
 
 def timed(f, *args):
-    start = time.perf_counter()
+    start = time.process_time()
     got = f(*args)
-    return time.perf_counter() - start, got
+    return time.process_time() - start, got
 
 
 def spread(v):

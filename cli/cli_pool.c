@@ -139,7 +139,7 @@ rex_status rex_pool_input_open(rex_arena *a, const rex_pool_input_opts *o, rex_p
     if (o->groups) REX_TRY(open_groups(o, in, e));
     /* without projection the core's own passes meet what is not finite and name it */
     const bool projects = o->features && o->proj_dim > 0 && in->m.cols > o->proj_dim;
-    if (o->features && (o->drop || projects)) REX_TRY(find_nonfinite(a, o, in, &bad, e));
+    if (o->features && (o->drop || o->unused || projects)) REX_TRY(find_nonfinite(a, o, in, &bad, e));
     if (o->features) REX_TRY(project(o, in, e));
     in->n_group = in->rec ? rex_records_groups(in->rec) : 1;
     in->group = rex_arena_zero(a, in->n_group, sizeof *in->group, e);

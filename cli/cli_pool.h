@@ -14,6 +14,7 @@ typedef struct {
     const char *map;
     uint32_t want;        /* fields of the records */
     bool streams;         /* ids name random draws */
+    bool unused;          /* the command will not look at the features: check them here */
     bool drop;            /* rows that are not finite are left out, not refused */
     int64_t proj_dim;     /* 0: none */
     rex_project_kind proj_kind;

@@ -129,6 +129,7 @@ static rex_status parse(const select_opts *o, job *j, rex_err *e) {
         .map = o->map,
         .want = REX_F(LOGPROB) | REX_F(N_TOK) | REX_F(LOGP) | REX_F(REWARD),
         .streams = true,
+        .unused = !uses_rows,
         .drop = o->allow_nonfinite == 1,
         .proj_dim = uses_rows && o->projection != 2 ? j->o.proj_dim : 0,
         .proj_kind = o->projection == 1 ? REX_PROJECT_GAUSS : REX_PROJECT_SPARSE,

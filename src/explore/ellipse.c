@@ -139,12 +139,15 @@ void rex_bonus_defaults(rex_bonus_opts *o) {
     *o = (rex_bonus_opts){.size = sizeof *o, .center = true, .lambda = 0.01};
 }
 
+enum { GRAM_BLOCK = 128 };
+
 /* What a group's bonuses are worked out from. m = min(n, dim) unless a form was asked for. */
 typedef struct {
     const rex_feat *f;
     double *rows; /* (n, ld) f */
     double *gram; /* (m, m): H H' if dual, else H'H */
     double *fac;  /* (m, m) */
+    double *wide; /* primal: (dim, ld) and GRAM_BLOCK more: H'H, then the inverse of its factor */
     int64_t m;
     bool dual;
 } group;
@@ -156,12 +159,18 @@ static void fill_gram(group *g) {
             f->op->dots(g->gram + i * f->n, f->n, g->rows + i * f->ld, 1, g->rows, f->n, f->ld);
         return;
     }
-    for (int64_t r = 0; r < f->n; r++)
+    /* row a of H'H += sum_r h_r[a] h_r, in blocks of rows that stay in the cache */
+    double *const column = g->wide + f->dim * f->ld;
+    for (int64_t first = 0; first < f->n; first += GRAM_BLOCK) {
+        const int64_t some = f->n - first < GRAM_BLOCK ? f->n - first : GRAM_BLOCK;
+        const double *const rows = g->rows + first * f->ld;
         for (int64_t a = 0; a < f->dim; a++) {
-            const double x = g->rows[r * f->ld + a];
-            for (int64_t b = 0; b < f->dim; b++)
-                g->gram[a * f->dim + b] = fma(x, g->rows[r * f->ld + b], g->gram[a * f->dim + b]);
+            for (int64_t r = 0; r < some; r++) column[r] = rows[r * f->ld + a];
+            f->op->combine(g->wide + a * f->ld, column, rows, some, f->ld);
         }
+    }
+    for (int64_t a = 0; a < f->dim; a++)
+        memcpy(g->gram + a * f->dim, g->wide + a * f->ld, (size_t)f->dim * sizeof(double));
 }
 
 static rex_status factor(group *g, rex_err *e) {
@@ -173,9 +182,20 @@ static rex_status factor(group *g, rex_err *e) {
     return REX_OK;
 }
 
+/* wide = L^-1, row by row, so that |L^-1 h|^2 is made of dot products. */
+static void invert_factor(const group *g, double *work) {
+    memset(g->wide, 0, (size_t)(g->m * g->f->ld) * sizeof(double));
+    for (int64_t c = 0; c < g->m; c++) {
+        for (int64_t k = 0; k < g->m; k++) work[k] = k == c ? 1.0 : 0.0;
+        rex_chol_forward(g->fac, g->m, work);
+        for (int64_t k = c; k < g->m; k++) g->wide[k * g->f->ld + c] = work[k];
+    }
+}
+
 /* lev and 1 - lev of every row; each by the form that does not cancel. */
 static void leverages(const group *g, double *work, double *lev, double *rest) {
     const rex_feat *const f = g->f;
+    if (!g->dual) invert_factor(g, work);
     for (int64_t i = 0; i < f->n; i++) {
         if (g->dual) {
             /* column i of B: 1 - lev = lambda B_ii, and lev = row i of G times it */
@@ -186,14 +206,13 @@ static void leverages(const group *g, double *work, double *lev, double *rest) {
             lev[i] = 1.0 - rest[i];
             if (lev[i] < 0.5) {
                 double s = 0.0;
-                for (int64_t k = 0; k < g->m; k++) s = fma(g->gram[i * g->m + k], work[k], s);
+                for (int64_t k = 0; k < g->m; k++) s += g->gram[i * g->m + k] * work[k];
                 lev[i] = fmax(s, 0.0);
             }
         } else {
-            memcpy(work, g->rows + i * f->ld, (size_t)f->dim * sizeof(double));
-            rex_chol_forward(g->fac, g->m, work);
+            f->op->dots(work, g->m, g->rows + i * f->ld, 1, g->wide, g->m, f->ld);
             double s = 0.0;
-            for (int64_t k = 0; k < g->m; k++) s = fma(work[k], work[k], s);
+            for (int64_t k = 0; k < g->m; k++) s += work[k] * work[k];
             lev[i] = s;
             rest[i] = 1.0 - s;
         }
@@ -272,7 +291,9 @@ static rex_status bonuses(rex_arena *a, const rex_feat *f, const rex_bonus_opts 
     g.rows = rex_arena_take(a, all, sizeof(double), e);
     g.gram = g.rows ? rex_arena_zero(a, mm, sizeof(double), e) : NULL;
     g.fac = g.gram ? rex_arena_take(a, mm, sizeof(double), e) : NULL;
-    double *const work = g.fac ? rex_arena_take(a, 2 * top, sizeof(double), e) : NULL;
+    const size_t wide = g.dual ? 8 : (size_t)(f->dim * f->ld) + GRAM_BLOCK;
+    g.wide = g.fac ? rex_arena_zero(a, wide, sizeof(double), e) : NULL;
+    double *const work = g.wide ? rex_arena_take(a, 2 * top, sizeof(double), e) : NULL;
     double *const rest = work ? rex_arena_take(a, (size_t)f->n, sizeof(double), e) : NULL;
     if (!rest) return REX_ENOMEM;
     for (int64_t i = 0; i < f->n; i++) rex_feat_row(f, i, g.rows + i * f->ld);

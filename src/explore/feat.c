@@ -84,7 +84,7 @@ static void norm_block(void *ud, size_t item, int worker) {
  * unit norm would make noise as long as data. */
 static void drop_noise(rex_feat *f) {
     double m2 = 0.0;
-    for (int64_t j = 0; j < f->dim; j++) m2 = fma(f->mean[j], f->mean[j], m2);
+    for (int64_t j = 0; j < f->dim; j++) m2 += f->mean[j] * f->mean[j];
     for (int64_t i = 0; i < f->n; i++)
         if (f->norm2[i] <= REX_NOISE * m2) f->norm2[i] = 0.0;
 }

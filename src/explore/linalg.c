@@ -2,7 +2,8 @@
  *
  * linalg: the few dense symmetric routines that covariances need, in double, row-major, plain
  * loops in a fixed order: Cholesky factor, triangular solves, inverse, eigenvalues. Matrices here
- * are at most as large as a group or a feature space (hundreds, rarely a few thousand); the large
+ * are at most as large as a group or a feature space (hundreds, rarely a few thousand), and products
+ * are not fused, because the baseline build would call the library for each; the large
  * sums over rows are made with the row operations of kernels/row_ops.h instead.
  */
 #include "explore.h"
@@ -14,7 +15,7 @@ bool rex_chol(double *a, int64_t n) {
     for (int64_t j = 0; j < n; j++) {
         for (int64_t i = j; i < n; i++) {
             double s = a[i * n + j];
-            for (int64_t k = 0; k < j; k++) s = fma(-a[i * n + k], a[j * n + k], s);
+            for (int64_t k = 0; k < j; k++) s -= a[i * n + k] * a[j * n + k];
             if (i == j) {
                 if (!(s > 0.0)) return false;
                 a[j * n + j] = sqrt(s);
@@ -29,7 +30,7 @@ bool rex_chol(double *a, int64_t n) {
 void rex_chol_forward(const double *l, int64_t n, double *x) {
     for (int64_t i = 0; i < n; i++) {
         double s = x[i];
-        for (int64_t k = 0; k < i; k++) s = fma(-l[i * n + k], x[k], s);
+        for (int64_t k = 0; k < i; k++) s -= l[i * n + k] * x[k];
         x[i] = s / l[i * n + i];
     }
 }
@@ -37,7 +38,7 @@ void rex_chol_forward(const double *l, int64_t n, double *x) {
 void rex_chol_back(const double *l, int64_t n, double *x) {
     for (int64_t i = n - 1; i >= 0; i--) {
         const double v = x[i] /= l[i * n + i];
-        for (int64_t k = 0; k < i; k++) x[k] = fma(-l[i * n + k], v, x[k]);
+        for (int64_t k = 0; k < i; k++) x[k] -= l[i * n + k] * v;
     }
 }
 
@@ -69,7 +70,7 @@ static void tridiagonal(double *a, int64_t n, double *d, double *e) {
         }
         for (int64_t k = 0; k < i; k++) {
             u[k] /= scale;
-            h = fma(u[k], u[k], h);
+            h += u[k] * u[k];
         }
         const double f = u[i - 1], g = f >= 0.0 ? -sqrt(h) : sqrt(h);
         e[i] = scale * g;
@@ -80,17 +81,17 @@ static void tridiagonal(double *a, int64_t n, double *d, double *e) {
         for (int64_t j = 0; j < i; j++) {
             double s = a[j * n + j] * u[j];
             for (int64_t k = 0; k < j; k++) {
-                s = fma(a[j * n + k], u[k], s);
-                e[k] = fma(a[j * n + k], u[j], e[k]);
+                s += a[j * n + k] * u[k];
+                e[k] += a[j * n + k] * u[j];
             }
             e[j] += s;
         }
         double up = 0.0;
         for (int64_t j = 0; j < i; j++) {
             e[j] /= h;
-            up = fma(u[j], e[j], up);
+            up += u[j] * e[j];
         }
-        for (int64_t j = 0; j < i; j++) e[j] = fma(-up / (h + h), u[j], e[j]);
+        for (int64_t j = 0; j < i; j++) e[j] -= up / (h + h) * u[j];
         for (int64_t j = 0; j < i; j++)
             for (int64_t k = 0; k <= j; k++)
                 a[j * n + k] -= u[j] * e[k] + e[j] * u[k];

@@ -79,6 +79,9 @@ class Score(Case):
         one, = self.score("--features", self.write("o.npy", npy([[1.0, 2.0]])))
         self.assertEqual((one["bonus"], one["saturation"], one["std"]), ([0.0], None, 0))
 
+    def test_allocations_may_fail(self):
+        self.torture("score", "--features", self.f, "--threads", "1", "--json")
+
     def test_bad_input(self):
         self.fails("score", status=2, saying="--features")
         self.fails("score", "--features", self.f, "--lambda", "0", status=2, saying="--lambda")

@@ -316,6 +316,12 @@ class Select(Case):
         f = self.features(rows)
         for extra in ((), ("--proj-dim", "2"), ("--no-center",)):
             self.fails("select", "--features", f, "-k", "1", *extra, status=1, saying="row 4, column 2")
+        self.fails("select", "--features", f, "-k", "1", "--method", "random", status=1, saying="row 4, column 2")
+        all_bad = self.write("b.npy", npy([[math.nan], [1.0], [2.0]]))
+        two = self.write("two.jsonl", [{"group": "a"}, {"group": "b"}, {"group": "b"}])
+        got = self.order("--features", all_bad, "--groups", two, "-k", "all", "--allow-nonfinite", "drop",
+                         "--first", "best")
+        self.assertEqual([x["order"] for x in got], [[], [0, 1]])
         p = self.ok("select", "--features", f, "-k", "all", "--allow-nonfinite", "drop", "--first", "5", "--json")
         got, = p.lines()
         self.assertEqual((sorted(got["order"]), got["n"], got["dropped"]), ([0, 1, 2, 3, 5], 6, 1))
@@ -352,6 +358,12 @@ class Select(Case):
         self.write("f.npy", npy(H))
         empty = self.write("e.jsonl", b"")
         self.fails("select", "--features", f, "--groups", empty, "-k", "1", status=1)
+
+    def test_allocations_may_fail(self):
+        rows, recs = self.pool(1)
+        f, g = self.features(rows), self.write("g.jsonl", [dict(r, reward=i % 3 == 0) for i, r in enumerate(recs)])
+        self.torture("select", "--features", f, "--groups", g, "-k", "3", "--method", "quality", "--threads", "1",
+                     "--proj-dim", "3", "--json")
 
     def test_quality_saves_on_every_pool(self):
         for pool in ("countdown4-t06", "countdown4-t10", "smollm2-gsm8k", "smollm2-mbpp"):

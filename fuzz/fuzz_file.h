@@ -11,14 +11,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* One file per process, written anew each time; its path. */
+/* One file per process, written anew each time; its path. It has no name in a folder, so that a
+ * process that dies leaves nothing behind. */
 static inline const char *fuzz_file(const uint8_t *p, size_t n) {
     static char path[64];
     static int fd = -1;
     if (fd < 0) {
         snprintf(path, sizeof path, "/tmp/repexp-fuzz-XXXXXX");
         fd = mkstemp(path);
-        if (fd < 0) abort();
+        if (fd < 0 || unlink(path) != 0) abort();
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     }
     if (ftruncate(fd, 0) != 0 || pwrite(fd, p, n, 0) != (ssize_t)n) abort();
     return path;

@@ -36,7 +36,7 @@ $(OUT)/config.mk: scripts/config.sh
 	@CC="$(CC)" sh $< > $@.tmp && mv $@.tmp $@
 
 # Sources by wildcard: a new file needs no line here.
-SRC  := $(filter-out src/kernels/cpu_vec% $(if $(MPI),,%/mpi.c),$(wildcard src/*/*.c))
+SRC  := $(filter-out src/kernels/cpu_vec% src/kernels/cpu_bf16.c $(if $(MPI),,%/mpi.c),$(wildcard src/*/*.c))
 OBJ  := $(SRC:src/%.c=$(OUT)/%.o)
 CLI  := $(patsubst cli/%.c,$(OUT)/cli/%.o,$(wildcard cli/*.c))
 TEST := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/test_*.c tests/prop_*.c))
@@ -47,6 +47,13 @@ MACH := $(shell $(CC) -dumpmachine 2>/dev/null)
 ISAS := $(if $(filter x86_64%,$(MACH)),avx2 avx512,$(if $(filter aarch64%,$(MACH)),neon))
 VEC  := $(foreach i,$(ISAS),$(patsubst src/kernels/cpu_vec%.c,$(OUT)/kernels/$(i)/vec%.o,\
           $(wildcard src/kernels/cpu_vec*.c)))
+# The bf16 dot instruction has an object of its own, where the compiler knows it.
+ifneq ($(filter x86_64%,$(MACH)),)
+ifeq ($(shell echo 'int x;' | $(CC) -mavx512bf16 -x c -c -o /dev/null - 2>/dev/null && echo yes),yes)
+VEC += $(OUT)/kernels/bf16/dot.o
+KERN_FLAGS := -DREX_HAVE_DOT
+endif
+endif
 $(OUT)/kernels/avx2/%.o:   ISA := -mavx2 -mfma -mf16c -DREX_VEC_AVX2
 $(OUT)/kernels/avx512/%.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -DREX_VEC_AVX512
 $(OUT)/kernels/neon/%.o:   ISA := -DREX_VEC_NEON
@@ -69,6 +76,11 @@ $(OUT)/repexp: $(CLI) $(OUT)/librepexp.a
 $(OBJ): $(OUT)/%.o: src/%.c $(OUT)/config.mk
 	@mkdir -p $(@D)
 	$(COMPILE)
+$(OUT)/kernels/kern.o: CFLAGS += $(KERN_FLAGS)
+$(OUT)/kernels/bf16/dot.o: src/kernels/cpu_bf16.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STRICT) $(CFLAGS) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 \
+	    -DREX_VEC_AVX512 -fno-lto -MMD -MP -c -o $@ $<
 define VEC_RULE
 $(filter $(OUT)/kernels/$(1)/%,$(VEC)): $(OUT)/kernels/$(1)/vec%.o: src/kernels/cpu_vec%.c
 	@mkdir -p $$(@D)

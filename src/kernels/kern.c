@@ -48,6 +48,61 @@ static bool has_avx512(void) {
 }
 #endif
 
+/* ---- the bf16 dot instruction -----------------------------------------------------------------
+ */
+
+#if defined(REX_HAVE_DOT)
+#define DOT_CASES 64
+#define DOT_K 31
+
+static bool has_dot(void) {
+    uint32_t a, b, c, d;
+    return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & 1u << 5) != 0;
+}
+
+/* Ordinary, huge, tiny, denormal, zero and infinite values by turns. */
+static float dot_value(uint32_t *state) {
+    static const float unit[8] = {1.0f,      1.0f,      0x1p100f, 0x1p-100f,
+                                  0x1p-120f, 0x1p-135f, 0.0f,     1.0f};
+    *state = *state * 1664525u + 1013904223u;
+    const uint32_t r = *state >> 8;
+    if (r % 1021 == 0) return INFINITY;
+    return ((float)(r & 0xffffu) - 32768.0f) * 0x1p-15f * unit[r >> 16 & 7u];
+}
+
+/* Does the instruction return ref's bits on a few thousand chains? */
+static bool dot_agrees(void) {
+    uint32_t state = 1;
+    for (int i = 0; i < DOT_CASES; i++) {
+        float x[DOT_K];
+        uint16_t w[(DOT_K + 1) * REX_PANEL];
+        float got[REX_PANEL], want[REX_PANEL];
+        uint32_t room[(DOT_K + 1) / 2 * 14];
+        for (int k = 0; k < DOT_K; k++) x[k] = dot_value(&state);
+        for (int k = 0; k < (DOT_K + 1) * REX_PANEL; k++)
+            w[k] = k / (2 * REX_PANEL) * 2 + k % 2 < DOT_K ? bf16_near(dot_value(&state)) : 0;
+        for (int n = 0; n < REX_PANEL; n++) got[n] = want[n] = dot_value(&state);
+        rex_gemm j = { .m = 1, .n = REX_PANEL, .k = DOT_K, .x = x, .x_row = DOT_K, .x_col = 1,
+                       .w = { REX_K_BF16, REX_PANEL, DOT_K, 0, w }, .y = got, .y_row = REX_PANEL,
+                       .y_panel = REX_PANEL, .more = true, .bf16 = true };
+        rex_bf16_gemm(&j, 0, 1, 0, 1, room);
+        j.y = want;
+        rex_ref_gemm(&j, 0, 1, 0, 1, NULL);
+        for (int n = 0; n < REX_PANEL; n++)
+            if (f32_bits(got[n]) != f32_bits(want[n]) && (got[n] == got[n] || want[n] == want[n]))
+                return false;
+    }
+    return true;
+}
+
+/* Asked once; the answer is the same for every thread that races to write it. */
+static bool use_dot(void) {
+    static _Atomic int known; /* 1: yes, 2: no */
+    if (known == 0) known = has_dot() && dot_agrees() ? 1 : 2;
+    return known == 1;
+}
+#endif
+
 static bool always(void) {
     return true;
 }
@@ -101,6 +156,12 @@ rex_status rex_kern_pick(const char *name, rex_kern *out, rex_err *e) {
 #define X(ret, op, args) if (out->op == NULL) out->op = rex_kern_ref.op;
         REX_KERN_OPS(X)
 #undef X
+#if defined(REX_HAVE_DOT)
+        if (all[i].table == &rex_kern_avx512 && use_dot()) {
+            out->gemm = rex_bf16_gemm;
+            out->bf16_note = "instruction";
+        }
+#endif
         return REX_OK;
     }
     return no_table(name, e);

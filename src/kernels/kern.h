@@ -37,9 +37,7 @@ typedef struct {
     const void *data; /* packed: 64-byte aligned */
 } rex_panels;
 
-static inline int64_t rex_panel_count(int64_t n) {
-    return (n + REX_PANEL - 1) / REX_PANEL;
-}
+static inline int64_t rex_panel_count(int64_t n) { return (n + REX_PANEL - 1) / REX_PANEL; }
 size_t rex_panel_bytes(rex_store t, int64_t k); /* one panel: a multiple of 64 */
 
 /* Rows or panels -> panels p0 .. p1-1. Source element (out, k) is src[out*row + k*col], in
@@ -137,14 +135,10 @@ size_t rex_attn_grad_scratch(int64_t H, int64_t KV, int64_t hd, int64_t T); /* o
 typedef struct {
     double max, sum, xsum;
 } rex_lse;
-/* Joins tiles in ascending order. */
-rex_lse rex_lse_join(const rex_lse *tile, int64_t n);
-static inline double rex_lse_log(rex_lse s) { /* log of the sum: logp = x - this */
-    return s.max + rex_log(s.sum);
-}
-static inline double rex_lse_entropy(rex_lse s) {
-    return rex_log(s.sum) - s.xsum / s.sum;
-}
+rex_lse rex_lse_join(const rex_lse *tile, int64_t n); /* in ascending order */
+/* The log of the sum: logp = x - this. */
+static inline double rex_lse_log(rex_lse s) { return s.max + rex_log(s.sum); }
+static inline double rex_lse_entropy(rex_lse s) { return rex_log(s.sum) - s.xsum / s.sum; }
 
 typedef enum { REX_SILU, REX_GELU_TANH } rex_act;
 
@@ -157,7 +151,7 @@ typedef struct {
 
 /* ---- the operations --------------------------------------------------------------------- */
 
-/* X(returned type, name, arguments). Contracts by name:
+/* X(returned type, name, arguments). By name:
  * pack       panels p0 .. p1-1 of a rex_pack.
  * unpack     f32 panels (n, k) -> row-major rows of `to` (F32, BF16, F16), outputs n0 .. n1-1.
  * gemm       rows m0 .. m1-1, panels p0 .. p1-1 of a rex_gemm; scratch REX_GEMM_SCRATCH.

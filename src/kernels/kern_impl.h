@@ -138,5 +138,8 @@ REX_KERN_OPS(X)
 #undef X
 
 extern const rex_kern rex_kern_ref;
+/* The product by the bf16 dot instruction (cpu_bf16.c); an odd corner of the avx512 table. */
+void rex_bf16_gemm(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1,
+                   void *scratch);
 
 #endif

@@ -7,7 +7,8 @@
  *     bench_gen SHAPE FORMAT THREADS [REPEATS] [SCENE]   SHAPE 135m|0.5b, FORMAT f32|bf16|q8_0|bf16c
  *                                                (bf16c: bf16 weights, bf16 compute), SCENE a letter
  *                                                of pdsf: prefill, decode, samples, feature pairs
- * One JSON line on stdout for each scene, medians and quartiles over the repeats.
+ * One JSON line on stdout for each scene, medians and quartiles over the repeats. With one thread all
+ * times are processor time, so that a busy machine disturbs little; with more they are wall time.
  */
 #include "../src/gen/gen.h"
 
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -35,6 +37,14 @@ static const shape SHAPES[] = {
 static void die(const rex_err *e) {
     fprintf(stderr, "bench_gen: %s\n", e->text);
     exit(1);
+}
+
+static bool busy_clock; /* processor time */
+
+static double now(void) {
+    struct timespec t;
+    if (!busy_clock || clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) != 0) return rex_clock();
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* ---- ceilings ------------------------------------------------------------------------------------------ */
@@ -114,13 +124,13 @@ typedef struct {
 
 static ceiling measure(rex_pool *pool) {
     const int n = pool ? rex_pool_size(pool) : 1;
-    double t = rex_clock();
+    double t = now();
     rex_pool_run(pool, (size_t)n * 4, peak_item, NULL);
     ceiling c;
-    c.flops = 2.0 * lanes * 12 * (double)PEAK_ROUNDS * n * 4 / (rex_clock() - t);
-    t = rex_clock();
+    c.flops = 2.0 * lanes * 12 * (double)PEAK_ROUNDS * n * 4 / (now() - t);
+    t = now();
     rex_pool_run(pool, READ_BYTES / READ_PART, read_item, NULL);
-    c.bytes = (double)READ_BYTES / (rex_clock() - t);
+    c.bytes = (double)READ_BYTES / (now() - t);
     return c;
 }
 
@@ -279,11 +289,11 @@ static double prefill(setup *u, rex_ctx *c, int n, double *least, ceiling at) {
     const int32_t seq = rex_seq_open(c);
     for (int i = 0; i < n; i++) row[i] = (rex_row){seq, (i * 7919 + 13) % u->s->vocab};
     rex_err e;
-    const double t = rex_clock();
+    const double t = now();
     if (rex_ctx_step(c, row, n, &e) != REX_OK) die(&e);
     const float *x = rex_ctx_state(c, n - 1);
     sink = rex_ctx_head(c, &x, 1)[0];
-    const double took = rex_clock() - t;
+    const double took = now() - t;
     rex_seq_close(c, seq);
     double flops = 2 * u->weights * n + 2 * u->head;
     for (int i = 1; i <= n; i++) flops += attn(u->s, i);
@@ -296,7 +306,7 @@ static double decode(setup *u, rex_ctx *c, int n, double *least, ceiling at) {
     rex_err e;
     int32_t token = 1;
     *least = 0.0;
-    const double t = rex_clock();
+    const double t = now();
     for (int i = 0; i < n; i++) {
         const rex_row row = {seq, token};
         if (rex_ctx_step(c, &row, 1, &e) != REX_OK) die(&e);
@@ -306,7 +316,7 @@ static double decode(setup *u, rex_ctx *c, int n, double *least, ceiling at) {
         *least += floor_of(at, 2 * (u->weights + u->head) + attn(u->s, i + 1),
                            u->block_bytes + u->head_bytes + kv);
     }
-    const double took = rex_clock() - t;
+    const double took = now() - t;
     rex_seq_close(c, seq);
     return took;
 }
@@ -340,9 +350,9 @@ static double samples(setup *u, rex_engine *g, double *least, ceiling at) {
     const rex_gen_prompt p = {1, ids, PROMPT, 0, SAMPLES};
     rex_err e;
     size_t got = 0;
-    const double t = rex_clock();
+    const double t = now();
     if (rex_gen_run(g, &p, 1, drop, &got, &e) != REX_OK) die(&e);
-    const double took = rex_clock() - t;
+    const double took = now() - t;
     if (got != (size_t)SAMPLES * NEW) exit(1);
     double flops = 2 * u->weights * PROMPT + 2 * u->head;
     for (int i = 1; i <= PROMPT; i++) flops += attn(u->s, i);
@@ -471,6 +481,7 @@ int main(int argc, char **argv) {
     const char *format = argc > 2 ? argv[2] : "bf16";
     const shape *s = find_shape(argc > 1 ? argv[1] : "135m");
     setup u = {.s = s, .threads = argc > 3 ? atoi(argv[3]) : 1};
+    busy_clock = u.threads == 1;
     int repeats = argc > 4 ? atoi(argv[4]) : 3;
     const char *scenes = argc > 5 ? argv[5] : "pds";
     if (repeats < 1 || repeats > MAX_REPEATS) repeats = MAX_REPEATS;

@@ -245,8 +245,9 @@ rex_lse rex_lse_join(const rex_lse *tile, int64_t n) {
 /* Rows in a piece: a multiple of 42, which whole tiles of every table divide. */
 #define M_STEP 126
 #define M_MOST 504
-/* About this many pieces per product: enough to even out two to eight workers. */
-#define PIECES 8
+/* Pieces per product and worker, at most: enough to even them out. Every piece packs its rows anew, so
+ * a lone worker takes all panels at once. */
+#define PIECES(workers) ((workers) > 1 ? 2 * (int64_t)(workers) : 1)
 /* A piece packs its own rows, so it should span several panels. */
 #define P_LEAST 4
 
@@ -256,26 +257,28 @@ typedef struct {
     size_t n_job;
     char *scratch;
     size_t per_worker;
+    int workers;
 } gemm_work;
 
 typedef struct {
     int64_t m_len, p_len, m_parts, p_parts;
 } gemm_cut;
 
-static gemm_cut cut_gemm(const rex_gemm *j) {
+static gemm_cut cut_gemm(const rex_gemm *j, int workers) {
+    const int64_t pieces = PIECES(workers);
     const int64_t panels = rex_panel_count(j->n);
     gemm_cut c;
     int64_t parts = j->m / M_STEP;
-    if (parts > PIECES) parts = PIECES;
+    if (parts > pieces) parts = pieces;
     if (parts < 1) parts = 1;
     c.m_len = (j->m + parts - 1) / parts;
     if (parts > 1) c.m_len = (c.m_len + 41) / 42 * 42;
     if (c.m_len > M_MOST) c.m_len = M_MOST;
     if (c.m_len < 1) c.m_len = 1;
     c.m_parts = (j->m + c.m_len - 1) / c.m_len;
-    int64_t want = PIECES / (c.m_parts > 0 ? c.m_parts : 1);
+    int64_t want = pieces / (c.m_parts > 0 ? c.m_parts : 1);
     if (want > panels / P_LEAST) want = panels / P_LEAST;
-    if (want < 2 && c.m_parts == 1) want = 2;
+    if (want < 2 && c.m_parts == 1 && workers > 1) want = 2;
     if (want < 1) want = 1;
     c.p_len = (panels + want - 1) / want;
     if (c.p_len < 1) c.p_len = 1;
@@ -292,7 +295,7 @@ static void gemm_piece(void *ud, size_t item, int worker) {
     int64_t i = (int64_t)item;
     for (size_t n = 0; n < w->n_job; n++) {
         const rex_gemm *j = &w->job[n];
-        const gemm_cut c = cut_gemm(j);
+        const gemm_cut c = cut_gemm(j, w->workers);
         const int64_t pieces = c.m_parts * c.p_parts;
         if (i >= pieces) {
             i -= pieces;
@@ -308,11 +311,11 @@ static void gemm_piece(void *ud, size_t item, int worker) {
 
 void rex_gemm_run(const rex_kern *k, rex_pool *p, const rex_gemm *job, size_t n_job, void *scratch,
                   size_t per_worker) {
-    gemm_work w = { k, job, n_job, scratch, per_worker };
+    gemm_work w = { k, job, n_job, scratch, per_worker, p != NULL ? rex_pool_size(p) : 1 };
     rex_assert(per_worker >= REX_GEMM_SCRATCH);
     int64_t items = 0;
     for (size_t n = 0; n < n_job; n++) {
-        const gemm_cut c = cut_gemm(&job[n]);
+        const gemm_cut c = cut_gemm(&job[n], w.workers);
         items += c.m_parts * c.p_parts;
     }
     rex_pool_run(p, (size_t)items, gemm_piece, &w);

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""`repexp sft`: a small run from scratch, its folder, its determinism, kills, resume and refusals."""
+import filecmp
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import repexp
+
+BIN = repexp.PROGRAM
+KILLS = int(os.environ.get("REPEXP_KILLS", "3"))
+
+
+class Sft(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = pathlib.Path(tempfile.mkdtemp())
+        cls.data = cls.dir / "data.jsonl"
+        rng = random.Random(1)
+        with open(cls.data, "w") as f:
+            for i in range(120):
+                a, b = rng.randrange(10, 99), rng.randrange(10, 99)
+                f.write(json.dumps({"prompt_id": str(i), "prompt": f"{a}+{b}=", "response": str(a + b)}) + "\n")
+        cls.recipe = ["--init", "tiny", "--build", "chars", "--layers", "2", "--width", "32", "--heads", "2", "--ffn", "48",
+                      "--context", "32", "--data", str(cls.data), "--steps", "24", "--seqs", "10", "--lr", "3e-3",
+                      "--warmup", "4", "--save-every", "5", "--keep", "0"]
+        cls.ref = cls.dir / "ref"
+        r = cls.repexp("sft", *cls.recipe, "--out", str(cls.ref), "--threads", "1", "--val", str(cls.data),
+                       "--eval-every", "12", "--sample-every", "12")
+        assert r.returncode == 0, r.stderr
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.dir)
+
+    @staticmethod
+    def repexp(*args, **kw):
+        return subprocess.run([BIN, *args], capture_output=True, text=True, **kw)
+
+    def same(self, a, b):
+        self.assertTrue(filecmp.cmp(a / "steps.jsonl", b / "steps.jsonl", shallow=False))
+        for name in ("model.safetensors", "state.safetensors", "config.json", "tokenizer.json"):
+            self.assertTrue(filecmp.cmp(a / "checkpoints/step_24" / name, b / "checkpoints/step_24" / name, shallow=False), name)
+
+    def test_folder(self):
+        steps = [json.loads(x) for x in (self.ref / "steps.jsonl").read_text().splitlines()]
+        self.assertEqual([s["step"] for s in steps], list(range(1, 25)))
+        self.assertLess(steps[-1]["loss"], steps[0]["loss"])
+        self.assertEqual(sorted(steps[0]), ["grad_norm", "loss", "lr", "step", "targets", "tokens"])
+        self.assertAlmostEqual(steps[3]["lr"], 3e-3)
+        self.assertEqual(sorted(os.listdir(self.ref / "checkpoints")), [f"step_{n}" for n in (10, 15, 20, 24, 5)])
+        run = json.loads((self.ref / "run.json").read_text())
+        self.assertEqual((run["command"], run["options"]["width"], run["options"]["beta2"]), ("sft", 32, 0.95))
+        val = [json.loads((self.ref / f"eval/step_{n}.json").read_text())["loss"] for n in (12, 24)]
+        self.assertLess(val[1], val[0])
+        shown = [json.loads(x) for x in (self.ref / "samples/step_24.jsonl").read_text().splitlines()]
+        self.assertEqual(len(shown), 4)
+
+    def test_batches_threads_recomputation(self):
+        out = self.dir / "other"
+        r = self.repexp("sft", *self.recipe, "--out", str(out), "--threads", "2", "--micro", "40", "--recompute", "1")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.same(self.ref, out)
+
+    def test_kernel_tables(self):
+        out = self.dir / "tables"
+        r = self.repexp("sft", *self.recipe, "--out", str(out), env={**os.environ, "REX_KERNEL": "ref"})
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.same(self.ref, out)
+
+    def test_kill_and_resume(self):
+        rng = random.Random(int(os.environ.get("REPEXP_SEED", "5")))
+        start = time.time()
+        out = self.dir / "time"
+        self.repexp("sft", *self.recipe, "--out", str(out))
+        took = time.time() - start
+        for k in range(KILLS):
+            out = self.dir / f"kill{k}"
+            args, kills = ["--out", str(out)], 0
+            while True:
+                p = subprocess.Popen([BIN, "sft", *self.recipe, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                try:
+                    err = p.communicate(timeout=rng.uniform(0.1, 0.9) * took if kills < 2 else 120)[1]
+                    self.assertEqual(p.returncode, 0, err)
+                    break
+                except subprocess.TimeoutExpired:
+                    p.send_signal(signal.SIGKILL)
+                    p.communicate()
+                    kills += 1
+                    if (out / "steps.jsonl").exists():
+                        args = ["--resume", str(out)]
+            self.same(self.ref, out)
+            self.assertFalse(any(x.endswith(".part") for x in os.listdir(out / "checkpoints")))
+
+    def test_interrupt(self):
+        out = self.dir / "int"
+        p = subprocess.Popen([BIN, "sft", *self.recipe[:-4], "--steps", "100000", "--out", str(out)], stderr=subprocess.PIPE)
+        while not (out / "steps.jsonl").exists() or (out / "steps.jsonl").stat().st_size == 0:
+            time.sleep(0.01)
+        p.send_signal(signal.SIGINT)
+        err = p.communicate(timeout=60)[1].decode()
+        self.assertEqual(p.returncode, 130, err)
+        self.assertIn("--resume", err)
+        step = len((out / "steps.jsonl").read_text().splitlines())
+        self.assertTrue((out / f"checkpoints/step_{step}/state.safetensors").exists())
+
+    def refused(self, what, data=None, code=1, extra=()):
+        args = list(self.recipe)
+        if data is not None:
+            bad = self.dir / "bad.jsonl"
+            bad.write_text(data)
+            args[args.index("--data") + 1] = str(bad)
+        out = self.dir / "refused"
+        r = self.repexp("sft", *args, *extra, *(() if "--resume" in extra else ("--out", str(out))))
+        self.assertEqual(r.returncode, code, r.stderr)
+        self.assertIn(what, r.stderr)
+        self.assertFalse((out / "checkpoints").exists())
+
+    def test_refusals(self):
+        good = '{"prompt": "1+1=", "response": "2"}\n'
+        self.refused("line 2", good + "{\n")
+        self.refused("line 2: an empty response", good + '{"prompt": "x", "response": ""}\n')
+        self.refused("line 2: `prompt` without `response`", good + '{"prompt": "x"}\n')
+        self.refused("line 1: a message has no role", '{"messages": [{"content": "x"}]}\n' + good)
+        self.refused("no chat layout", good + '{"messages": [{"role": "user", "content": "1"}]}\n')
+        self.refused("line 1: ids[1] is 999", '{"ids": [1, 999]}\n' + good)
+        self.refused("without a token to learn", '{"ids": [1]}\n' + good)
+        self.refused("steps", code=2, extra=("--stepz", "4"))
+        self.refused("--init", code=2, extra=("--model", "x"))
+        self.refused("`lr` differs", code=2, extra=("--lr", "1e-3", "--resume", str(self.ref)))
+        r = self.repexp("sft", *self.recipe, "--out", str(self.ref))
+        self.assertEqual(r.returncode, 2)
+        self.assertIn("holds a run already", r.stderr)
+        other = self.dir / "resume_data"
+        shutil.copytree(self.ref, other)
+        moved = self.dir / "data2.jsonl"
+        moved.write_text(good * 120)
+        args = list(self.recipe)
+        args[args.index("--data") + 1] = str(moved)
+        r = self.repexp("sft", *args, "--resume", str(other))
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("data are not those of the run", r.stderr)
+
+    def test_dry_run(self):
+        out = self.dir / "dry"
+        r = self.repexp("sft", *self.recipe, "--dry-run", "--out", str(out))
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertFalse((out / "steps.jsonl").exists())
+
+    def test_recipe(self):
+        recipe, out = self.dir / "r.yaml", self.dir / "yaml"
+        pairs = self.recipe
+        recipe.write_text("".join(f"{pairs[i][2:].replace('-', '_')}: {pairs[i + 1]}\n" for i in range(0, len(pairs), 2)))
+        r = self.repexp("sft", "--config", str(recipe), "--set", "steps=24,lr=0.003", "--out", str(out))
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.same(self.ref, out)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -15,7 +15,10 @@ model=models/countdown4
 mkdir -p "$out"
 
 [ -s "$out/train.jsonl" ] || {
-    "$repexp" task make --task countdown -n 60000 --split train --solutions --seed 0 >"$out/train.part"
+    # distinct problems run short beyond 50,000; a second draw brings other solutions of many
+    for seed in 0 1; do
+        "$repexp" task make --task countdown -n 30000 --split train --solutions --seed $seed
+    done >"$out/train.part"
     mv "$out/train.part" "$out/train.jsonl"
 }
 set -- --init tiny --build chars --context 64 --data "$out/train.jsonl" --steps "$steps" --seqs 64 \

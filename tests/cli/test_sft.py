@@ -12,9 +12,9 @@ import tempfile
 import time
 import unittest
 
-import repexp
+from repexp import PROGRAM, main
 
-BIN = repexp.PROGRAM
+BIN = os.path.abspath(PROGRAM)
 KILLS = int(os.environ.get("REPEXP_KILLS", "3"))
 
 
@@ -164,4 +164,4 @@ class Sft(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -56,7 +56,7 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- ceilings ------------------------------------------------------------------------------- */
+/* ---- ceilings ---------------------------------------------------------------------------- */
 
 #define PEAK_STEPS 50000
 static float sink[64];
@@ -143,7 +143,7 @@ static double read_gbs(void) {
     return (double)READ_BYTES / (now() - t) / 1e9;
 }
 
-/* ---- lines ---------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------- */
 
 typedef struct {
     char name[96];
@@ -200,7 +200,7 @@ static void report(void) {
     }
 }
 
-/* ---- products ------------------------------------------------------------------------------- */
+/* ---- products ---------------------------------------------------------------------------- */
 
 static const struct {
     const char *what;
@@ -367,7 +367,7 @@ static void round_products(void) {
         }
 }
 
-/* ---- everything else: one thread, rows of a transformer ------------------------------------- */
+/* ---- everything else: one thread, rows of a transformer ---------------------------------- */
 
 #define ROWS 64
 #define WIDE 1536

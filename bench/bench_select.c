@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * bench_select: our side of `make bench-select`. Without argument it measures a pool of 10,000 random
- * rows by itself. With `serve` it reads one command a line on stdin and answers with one JSON object a
- * line on stdout, so that bench/select_numpy.py can run it and NumPy in turns on one
+ * bench_select: our side of `make bench-select`. Without argument it measures a pool of 10,000
+ * random rows by itself. With `serve` it reads one command a line on stdin and answers with one
+ * JSON object a line on stdout, so that bench/select_numpy.py can run it and NumPy in turns on one
  * core over the same file of f32 rows. Everything is timed from mapped rows to the finished order.
  *   open PATH ROWS COLS     maps packed f32 rows (read once, so that the page cache has them)
  *   select K                the order of K picks: no centring, lambda 1, first pick row 0
@@ -109,7 +109,8 @@ static int run_sweep(void) {
     double start = seconds();
     if (check(rex_feat_open(a, &part, 1, &o, NULL, &f, &e), &e) != REX_OK) return 0;
     const double norms = seconds() - start;
-    if (check(rex_greedy_open(&f, REX_GREEDY_ELLIPSE, NULL, &tune, NULL, &g, &e), &e) != REX_OK) return 0;
+    if (check(rex_greedy_open(&f, REX_GREEDY_ELLIPSE, NULL, &tune, NULL, &g, &e), &e) != REX_OK)
+        return 0;
     double least = 0.0;
     int64_t before = 0, after = 0, dots = 0, i = 0, passes = 0;
     for (int t = 0; t < PICKS; t++) {
@@ -124,7 +125,8 @@ static int run_sweep(void) {
     }
     rex_greedy_close(g);
     rex_arena_close(a);
-    printf("{\"seconds\": %.9f, \"passes\": %lld, \"norms\": %.9f}\n", least, (long long)passes, norms);
+    printf("{\"seconds\": %.9f, \"passes\": %lld, \"norms\": %.9f}\n", least, (long long)passes,
+           norms);
     return 1;
 }
 

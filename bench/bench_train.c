@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * bench_train.c: one optimiser step (forward, backward, AdamW) of the shapes that bench/torch_train.py
- * trains, in the same units. Around each timed step the peak of the same threads is measured by a
- * product that lives in the first-level cache, so a share of the floor is a share of that minute.
+ * bench_train.c: one optimiser step (forward, backward, AdamW) of the shapes that
+ * bench/torch_train.py trains, in the same units. Around each timed step the peak of the same
+ * threads is measured by a product that lives in the first-level cache, so a share of the floor is
+ * a share of that minute.
  *
  *     bench_train SHAPE THREADS STEPS [bf16] [redo=N] [micro=N]   one JSON line on stdout
  */
@@ -31,7 +32,7 @@ static void die(const rex_err *e) {
     exit(1);
 }
 
-/* ---- the floor --------------------------------------------------------------------------------- */
+/* ---- the floor --------------------------------------------------------------------------- */
 
 enum { PEAK_M = 48, PEAK_K = 128, PEAK_ROUNDS = 2000 };
 
@@ -44,9 +45,15 @@ typedef struct {
 static void peak_work(void *ud, size_t item, int worker) {
     (void)item;
     const peak_job *const p = ud;
-    const rex_gemm j = {.m = PEAK_M, .n = REX_PANEL, .k = PEAK_K, .x = p->x, .x_row = PEAK_K, .x_col = 1,
+    const rex_gemm j = {.m = PEAK_M,
+                        .n = REX_PANEL,
+                        .k = PEAK_K,
+                        .x = p->x,
+                        .x_row = PEAK_K,
+                        .x_col = 1,
                         .w = {.type = REX_K_F32, .n = REX_PANEL, .k = PEAK_K, .data = p->w},
-                        .y = p->y + (size_t)worker * PEAK_M * REX_PANEL, .y_row = REX_PANEL,
+                        .y = p->y + (size_t)worker * PEAK_M * REX_PANEL,
+                        .y_row = REX_PANEL,
                         .y_panel = REX_PANEL};
     for (int i = 0; i < PEAK_ROUNDS; i++)
         p->k->gemm(&j, 0, PEAK_M, 0, 1, p->scratch + (size_t)worker * REX_GEMM_SCRATCH);
@@ -67,10 +74,10 @@ static double flops_of(const shape *s) {
     return 3 * s->seqs * t * (2 * dense + 2 * s->layers * s->heads * hd * (t + 1));
 }
 
-/* ---- the step ------------------------------------------------------------------------------------ */
+/* ---- the step ---------------------------------------------------------------------------- */
 
-static void loss(void *ud, int64_t i0, int64_t n, const double *logp, const double *ent, float *dlogp,
-                 float *dent) {
+static void loss(void *ud, int64_t i0, int64_t n, const double *logp, const double *ent,
+                 float *dlogp, float *dent) {
     (void)i0;
     (void)logp;
     (void)ent;
@@ -129,11 +136,13 @@ static double step(rig *r) {
 static void make_config(const shape *s, const char *path) {
     FILE *const f = fopen(path, "w");
     if (!f) exit(1);
-    fprintf(f, "{\"model_type\": \"llama\", \"hidden_size\": %d, \"num_hidden_layers\": %d,\n"
+    fprintf(f,
+            "{\"model_type\": \"llama\", \"hidden_size\": %d, \"num_hidden_layers\": %d,\n"
             "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"intermediate_size\": %d,\n"
             "\"vocab_size\": %d, \"rms_norm_eps\": 1e-5, \"max_position_embeddings\": %d,\n"
             "\"rope_theta\": 10000.0, \"hidden_act\": \"silu\", \"tie_word_embeddings\": %s}\n",
-            s->width, s->layers, s->heads, s->kv, s->ffn, s->vocab, s->positions, s->tied ? "true" : "false");
+            s->width, s->layers, s->heads, s->kv, s->ffn, s->vocab, s->positions,
+            s->tied ? "true" : "false");
     fclose(f);
 }
 
@@ -167,7 +176,8 @@ static void open_rig(rig *r, bool bf16, int redo, const char *dir) {
     if (!r->row || !r->idx || !r->target) die(&e);
     const rex_key key = rex_key_make(1);
     for (size_t i = 0; i < n; i++)
-        r->target[i] = (int32_t)rex_rand_below(key, REX_STREAM_TEST, (uint32_t)i, 0, 0, (uint64_t)r->s->vocab);
+        r->target[i] =
+            (int32_t)rex_rand_below(key, REX_STREAM_TEST, (uint32_t)i, 0, 0, (uint64_t)r->s->vocab);
 }
 
 static int by_size(const void *a, const void *b) {
@@ -200,7 +210,8 @@ int main(int argc, char **argv) {
     open_rig(&r, bf16, redo, dir);
     unlink(path);
     rmdir(dir);
-    peak_job p = {&r.m->kern, rex_mem_take(PEAK_M * PEAK_K, 4, &e), rex_mem_take(REX_PANEL * PEAK_K, 4, &e),
+    peak_job p = {&r.m->kern, rex_mem_take(PEAK_M * PEAK_K, 4, &e),
+                  rex_mem_take(REX_PANEL * PEAK_K, 4, &e),
                   rex_mem_take((size_t)threads * PEAK_M * REX_PANEL, 4, &e),
                   rex_mem_take((size_t)threads, REX_GEMM_SCRATCH, &e)};
     if (!p.x || !p.w || !p.y || !p.scratch) die(&e);
@@ -217,12 +228,14 @@ int main(int argc, char **argv) {
     qsort(took, (size_t)steps, sizeof *took, by_size);
     qsort(share, (size_t)steps, sizeof *share, by_size);
     const double tok = (double)r.s->seqs * r.s->positions;
-    printf("{\"ours\": \"repexp %s\", \"shape\": \"%s\", \"dtype\": \"%s\", \"threads\": %d, \"redo\": %d, "
-           "\"micro\": %d, \"tok_s\": %.1f, \"tok_s_low\": %.1f, \"tok_s_high\": %.1f, \"floor_share\": %.4f, "
+    printf("{\"ours\": \"repexp %s\", \"shape\": \"%s\", \"dtype\": \"%s\", \"threads\": %d, "
+           "\"redo\": %d, "
+           "\"micro\": %d, \"tok_s\": %.1f, \"tok_s_low\": %.1f, \"tok_s_high\": %.1f, "
+           "\"floor_share\": %.4f, "
            "\"forward_s\": %.4f, \"backward_s\": %.4f, \"adamw_s\": %.4f, \"peak_gflops\": %.1f, "
            "\"peak_mib\": %ld}\n",
-           r.m->kern.name, r.s->name, bf16 ? "bf16" : "f32", threads, redo, r.micro, tok / took[steps / 2],
-           tok / took[steps - 1], tok / took[0], share[steps / 2], r.forward, r.backward, r.adamw, peak / 1e9,
-           use.ru_maxrss / 1024);
+           r.m->kern.name, r.s->name, bf16 ? "bf16" : "f32", threads, redo, r.micro,
+           tok / took[steps / 2], tok / took[steps - 1], tok / took[0], share[steps / 2], r.forward,
+           r.backward, r.adamw, peak / 1e9, use.ru_maxrss / 1024);
     return 0;
 }

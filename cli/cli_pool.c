@@ -18,8 +18,8 @@ rex_status rex_lambda_parse(const char *text, double *lambda, bool *rel, rex_err
     *rel = strncmp(text, "rel:", 4) == 0;
     const char *const x = *rel ? text + 4 : text;
     if (!rex_num_parse(rex_str_of(x), lambda) || !(*lambda > 0.0))
-        return rex_fail(e, REX_EARG, -1, "--lambda %s: not a number above 0, or rel: and such a number",
-                        text);
+        return rex_fail(e, REX_EARG, -1,
+                        "--lambda %s: not a number above 0, or rel: and such a number", text);
     return REX_OK;
 }
 
@@ -40,7 +40,7 @@ void rex_pool_input_json(const rex_pool_input *in, const rex_pool_input_opts *o,
     rex_jw_obj_end(w);
 }
 
-/* ---- features ------------------------------------------------------------------------------------ */
+/* ---- features ---------------------------------------------------------------------------- */
 
 static rex_status open_features(const rex_pool_input_opts *o, rex_pool_input *in, rex_err *e) {
     REX_TRY(rex_rows_open(o->features, &in->file, e));
@@ -69,8 +69,8 @@ static rex_status find_nonfinite(rex_arena *a, const rex_pool_input_opts *o, rex
         if (!*bad) return REX_ENOMEM;
         (*bad)[row] = true;
         if (in->n_dropped++ < 5)
-            rex_cli_note("%s: row %lld is left out: column %lld is not a finite number", o->features,
-                         (long long)row, (long long)col);
+            rex_cli_note("%s: row %lld is left out: column %lld is not a finite number",
+                         o->features, (long long)row, (long long)col);
     }
     if (in->n_dropped > 0)
         rex_cli_note("%s: %lld of %lld rows were left out", o->features, (long long)in->n_dropped,
@@ -93,7 +93,7 @@ static rex_status project(const rex_pool_input_opts *o, rex_pool_input *in, rex_
     return REX_OK;
 }
 
-/* ---- groups --------------------------------------------------------------------------------------- */
+/* ---- groups ------------------------------------------------------------------------------ */
 
 static rex_status open_groups(const rex_pool_input_opts *o, rex_pool_input *in, rex_err *e) {
     rex_records_opts r;
@@ -139,7 +139,8 @@ rex_status rex_pool_input_open(rex_arena *a, const rex_pool_input_opts *o, rex_p
     if (o->groups) REX_TRY(open_groups(o, in, e));
     /* without projection the core's own passes meet what is not finite and name it */
     const bool projects = o->features && o->proj_dim > 0 && in->m.cols > o->proj_dim;
-    if (o->features && (o->drop || o->unused || projects)) REX_TRY(find_nonfinite(a, o, in, &bad, e));
+    if (o->features && (o->drop || o->unused || projects))
+        REX_TRY(find_nonfinite(a, o, in, &bad, e));
     if (o->features) REX_TRY(project(o, in, e));
     in->n_group = in->rec ? rex_records_groups(in->rec) : 1;
     in->group = rex_arena_zero(a, in->n_group, sizeof *in->group, e);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cli_run: run folders and pools made for a task. Everything under a final name is complete; the pool and
- * its features grow line by line and row by row, so a run that was stopped goes on with --resume.
+ * cli_run: run folders and pools made for a task. Everything under a final name is complete; the
+ * pool and its features grow line by line and row by row, so a run that was stopped goes on with
+ * --resume.
  */
 #include "cli_run.h"
 
@@ -11,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static rex_status join(rex_arena *a, const char *folder, const char *name, const char **out, rex_err *e) {
+static rex_status join(rex_arena *a, const char *folder, const char *name, const char **out,
+                       rex_err *e) {
     rex_str s;
     REX_TRY(rex_str_fmt(a, &s, e, "%s/%s", folder, name));
     *out = s.p;
@@ -24,8 +26,8 @@ static rex_status make_folder(const char *path, rex_err *e) {
     return rex_fail(e, REX_EIO, -1, "%s: cannot make this folder", path);
 }
 
-rex_status rex_cli_folder_open(const rex_cli_run *r, const char *below, rex_arena *a, rex_cli_folder *f,
-                               rex_err *e) {
+rex_status rex_cli_folder_open(const rex_cli_run *r, const char *below, rex_arena *a,
+                               rex_cli_folder *f, rex_err *e) {
     *f = (rex_cli_folder){.path = r->out};
     if (r->out && *r->out) {
         REX_TRY(make_folder(r->out, e));
@@ -59,7 +61,8 @@ void rex_cli_folder_close(rex_cli_folder *f) {
     f->path = NULL;
 }
 
-rex_status rex_cli_put(const rex_cli_folder *f, const char *name, rex_str text, rex_arena *a, rex_err *e) {
+rex_status rex_cli_put(const rex_cli_folder *f, const char *name, rex_str text, rex_arena *a,
+                       rex_err *e) {
     const char *path = NULL;
     rex_out *out = NULL;
     REX_TRY(join(a, f->path, name, &path, e));
@@ -68,10 +71,10 @@ rex_status rex_cli_put(const rex_cli_folder *f, const char *name, rex_str text, 
     return rex_out_commit(out, e);
 }
 
-/* ---- pools ------------------------------------------------------------------------------------------ */
+/* ---- pools ------------------------------------------------------------------------------- */
 
-static rex_status put_prompts(const rex_cli_run *r, const rex_task *t, const rex_cli_folder *f, rex_arena *a,
-                              rex_err *e) {
+static rex_status put_prompts(const rex_cli_run *r, const rex_task *t, const rex_cli_folder *f,
+                              rex_arena *a, rex_err *e) {
     rex_make_opts m;
     rex_item *item = NULL;
     size_t n = 0;
@@ -112,13 +115,15 @@ static rex_status share_options(const rex_cli_run *r, void *to, rex_arena *a, re
         if (!v || v->kind == REX_J_NULL) continue;
         if (v->kind == REX_J_STR || v->kind == REX_J_NUM) s = rex_str_copy(a, v->u.s, &value, e);
         else value = rex_str_of(v->kind == REX_J_TRUE ? "true" : "false");
-        if (s == REX_OK && value.n > 0) s = rex_opt_set(g->opt, g->n_opt, to, g->opt[i].name, value.p, e);
+        if (s == REX_OK && value.n > 0)
+            s = rex_opt_set(g->opt, g->n_opt, to, g->opt[i].name, value.p, e);
     }
     return s;
 }
 
-rex_status rex_cli_make_pool(const rex_cli_run *r, const rex_task *t, const rex_cli_folder *f, bool states,
-                             const char *const *set, size_t n_set, rex_arena *a, rex_err *e) {
+rex_status rex_cli_make_pool(const rex_cli_run *r, const rex_task *t, const rex_cli_folder *f,
+                             bool states, const char *const *set, size_t n_set, rex_arena *a,
+                             rex_err *e) {
     const rex_cmd *const g = &rex_cmd_generate;
     char n[24];
     REX_TRY(put_prompts(r, t, f, a, e));
@@ -139,9 +144,10 @@ rex_status rex_cli_make_pool(const rex_cli_run *r, const rex_task *t, const rex_
     return g->run(o, 0, NULL, e);
 }
 
-/* ---- run.json ---------------------------------------------------------------------------------------- */
+/* ---- run.json ---------------------------------------------------------------------------- */
 
-/* A file's bytes as 16 hex digits; of a folder: its configuration, weights and tokenizer by name. */
+/* A file's bytes as 16 hex digits; of a folder: its configuration, weights and tokenizer by name.
+ */
 static bool hash_file(const char *path, uint64_t *h) {
     rex_map *m = NULL;
     struct stat sb;
@@ -155,8 +161,8 @@ static bool hash_file(const char *path, uint64_t *h) {
 }
 
 static void put_hash(rex_jw *w, const char *key, const char *path) {
-    static const char *const parts[] = {"config.json", "model.safetensors", "model.safetensors.index.json",
-                                        "tokenizer.json"};
+    static const char *const parts[] = {"config.json", "model.safetensors",
+                                        "model.safetensors.index.json", "tokenizer.json"};
     uint64_t h = 0;
     if (!path || !*path) return;
     bool any = hash_file(path, &h);

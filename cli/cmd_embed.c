@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed: pooled hidden states of given (prompt, response) pairs, a row for each, through the forward
- * pass that samples: the rows of `generate --features`, bit for bit.
+ * embed: pooled hidden states of given (prompt, response) pairs, a row for each, through the
+ * forward pass that samples: the rows of `generate --features`, bit for bit.
  */
 #include "cli.h"
 
-#define OPTS(X)                                                                              \
-    REX_CLI_COMMON(X)                                                                        \
-    REX_CLI_MODEL(X)                                                                         \
+#define OPTS(X)                                                                                  \
+    REX_CLI_COMMON(X)                                                                            \
+    REX_CLI_MODEL(X)                                                                             \
     X(STR, pairs, "", 0, 0, "POOL.jsonl", "sample records; token ids count where there are any") \
-    X(STR, out, "", 0, 0, "F.npy", "o=feature file, .npy or .safetensors")                   \
-    X(ENUM, features_dtype, "f32", 0, 0, "f32|f16", "element type of the feature file")      \
-    X(ENUM, pool, "mean", 0, 0, "mean|last|mean-all", "over response tokens, the last, all tokens") \
+    X(STR, out, "", 0, 0, "F.npy", "o=feature file, .npy or .safetensors")                       \
+    X(ENUM, features_dtype, "f32", 0, 0, "f32|f16", "element type of the feature file")          \
+    X(ENUM, pool, "mean", 0, 0, "mean|last|mean-all",                                            \
+      "over response tokens, the last, all tokens")                                              \
     X(I64, layer, "-1", -1, 511, "L", "0 the embeddings, i behind block i, -1 after the final norm")
 
 REX_OPT_STRUCT(embed_opts, OPTS);
@@ -94,7 +95,8 @@ const rex_cmd rex_cmd_embed = {
     .name = "embed",
     .summary = "pooled hidden states of given responses",
     .usage = "--model M --pairs POOL.jsonl --out F.npy [--pool mean|last|mean-all] [--layer -1]",
-    .text = "Writes a feature row for every record, in the order of the file, and beside it OUT.json, which "
+    .text = "Writes a feature row for every record, in the order of the file, and beside it "
+            "OUT.json, which "
             "says what was pooled (in a .safetensors it stands in the metadata).",
     .opt = table,
     .n_opt = N_OPT,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * eval: pass@k, maj@k and avg@k of a model on a task at any n, all from one pool; two runs compared over
- * the problems that both have. The pool and its verdicts stay in the run folder.
+ * eval: pass@k, maj@k and avg@k of a model on a task at any n, all from one pool; two runs compared
+ * over the problems that both have. The pool and its verdicts stay in the run folder.
  */
 #include "cli_run.h"
 
@@ -55,7 +55,8 @@ static rex_status evaluate(const job *j, rex_trial *t, const rex_trial *vs, cons
     if (!f->passing) {
         if (!given(o->from) || rex_trial_verified(t) > 0) REX_TRY(rex_trial_save(t, f->pool, e));
         REX_TRY(rex_cli_put(f, "eval.json", json, j->a, e));
-        REX_TRY(rex_cli_put_run(&j->run, f, o->task, fact, sizeof fact / sizeof *fact / 2, j->a, e));
+        REX_TRY(
+            rex_cli_put_run(&j->run, f, o->task, fact, sizeof fact / sizeof *fact / 2, j->a, e));
     }
     rex_buf_init(&b, 0);
     rex_buf_add(&b, o->json ? json.p : text.p, o->json ? json.n : text.n);
@@ -111,9 +112,18 @@ static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
     rex_cli_folder f = {.passing = false};
     job j = {.o = o};
     if (n_pos > 0) return rex_fail(e, REX_EARG, -1, "eval: '%s' is no option", pos[0]);
-    j.run = (rex_cli_run){.command = "eval", .list = table, .n_list = N_OPT, .opts = opts, .from = o->from,
-                          .out = o->out, .model = o->model, .data = o->data, .problems = o->problems,
-                          .samples = o->samples, .seed = o->seed, .resume = o->resume};
+    j.run = (rex_cli_run){.command = "eval",
+                          .list = table,
+                          .n_list = N_OPT,
+                          .opts = opts,
+                          .from = o->from,
+                          .out = o->out,
+                          .model = o->model,
+                          .data = o->data,
+                          .problems = o->problems,
+                          .samples = o->samples,
+                          .seed = o->seed,
+                          .resume = o->resume};
     const rex_status s = work(&j, &f, e);
     rex_cli_folder_close(&f);
     rex_task_close(j.task);
@@ -125,11 +135,15 @@ static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
 const rex_cmd rex_cmd_eval = {
     .name = "eval",
     .summary = "pass@k of a model on a task, with intervals",
-    .usage = "(--model M -n N | --from POOL) --task T [--data FILE] [--problems N] [--k LIST] [--vs RUN] "
+    .usage = "(--model M -n N | --from POOL) --task T [--data FILE] [--problems N] [--k LIST] "
+             "[--vs RUN] "
              "[--out RUN] [options]",
-    .text = "Samples n responses to every problem, verifies all of them and prints pass@k (one of k is right), "
-            "pass^k (all are) and maj@k (the majority answer is), with 95 % intervals, as a Markdown table or "
-            "as JSON; avg@k is pass@1. --vs compares with another run over the problems that both have. "
+    .text = "Samples n responses to every problem, verifies all of them and prints pass@k (one of "
+            "k is right), "
+            "pass^k (all are) and maj@k (the majority answer is), with 95 % intervals, as a "
+            "Markdown table or "
+            "as JSON; avg@k is pass@1. --vs compares with another run over the problems that both "
+            "have. "
             "Samples whose verifier failed are left out and counted.",
     .opt = table,
     .n_opt = N_OPT,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * explore: the paper's test-time setting in one command. A pool of samples per problem, from a model or
- * from a file; orders by every rule; a verifier that is asked down each order until something is right;
- * what that cost against chance, with intervals.
+ * explore: the paper's test-time setting in one command. A pool of samples per problem, from a
+ * model or from a file; orders by every rule; a verifier that is asked down each order until
+ * something is right; what that cost against chance, with intervals.
  */
 #include "cli_run.h"
 
@@ -10,25 +10,28 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OPTS(X)                                                                              \
-    REX_CLI_COMMON(X)                                                                        \
-    REX_CLI_RUN(X)                                                                           \
-    X(STR, features, "", 0, 0, "F.npy", "states of the samples of --from, row by row")       \
-    X(STR, rules, "elliptical,quality,random", 0, 0, "LIST",                                 \
-      "rules of selection, settings after slashes: random/outcome=answer; or auto")          \
-    X(I64, trials, "5", 1, 100000, "T", "first picks of a rule that begins at random")       \
-    X(BOOL, exact, "false", 0, 0, "", "average over every first pick instead")               \
-    X(BOOL, verify_all, "", 0, 0, "",                                                        \
-      "verify everything; default for built-in verifiers, off for external ones")            \
-    X(BOOL, until_correct, "false", 0, 0, "", "stop at the first correct one of a problem and print it") \
-    X(I64, budget, "0", 0, 1000000000, "B", "spend B verifier calls where they pay most")    \
-    X(I64, learn, "20", 1, 1000000, "L", "problems whose whole pools auto learns from")      \
-    X(STR, candidates, "", 0, 0, "LIST", "rules that auto chooses from")                     \
-    X(STR, samplers, "", 0, 0, "LIST", "vanilla,low,high,min-p,nucleus: a pool by each")     \
-    X(ENUM, features_dtype, "f32", 0, 0, "f32|f16", "element type of the feature file")      \
-    X(ENUM, pool, "mean", 0, 0, "mean|last|mean-all", "over response tokens, the last, all tokens") \
-    X(I64, layer, "-1", -1, 511, "L", "0 the embeddings, i behind block i, -1 after the final norm") \
-    REX_CLI_MODEL(X)                                                                         \
+#define OPTS(X)                                                                           \
+    REX_CLI_COMMON(X)                                                                     \
+    REX_CLI_RUN(X)                                                                        \
+    X(STR, features, "", 0, 0, "F.npy", "states of the samples of --from, row by row")    \
+    X(STR, rules, "elliptical,quality,random", 0, 0, "LIST",                              \
+      "rules of selection, settings after slashes: random/outcome=answer; or auto")       \
+    X(I64, trials, "5", 1, 100000, "T", "first picks of a rule that begins at random")    \
+    X(BOOL, exact, "false", 0, 0, "", "average over every first pick instead")            \
+    X(BOOL, verify_all, "", 0, 0, "",                                                     \
+      "verify everything; default for built-in verifiers, off for external ones")         \
+    X(BOOL, until_correct, "false", 0, 0, "",                                             \
+      "stop at the first correct one of a problem and print it")                          \
+    X(I64, budget, "0", 0, 1000000000, "B", "spend B verifier calls where they pay most") \
+    X(I64, learn, "20", 1, 1000000, "L", "problems whose whole pools auto learns from")   \
+    X(STR, candidates, "", 0, 0, "LIST", "rules that auto chooses from")                  \
+    X(STR, samplers, "", 0, 0, "LIST", "vanilla,low,high,min-p,nucleus: a pool by each")  \
+    X(ENUM, features_dtype, "f32", 0, 0, "f32|f16", "element type of the feature file")   \
+    X(ENUM, pool, "mean", 0, 0, "mean|last|mean-all",                                     \
+      "over response tokens, the last, all tokens")                                       \
+    X(I64, layer, "-1", -1, 511, "L",                                                     \
+      "0 the embeddings, i behind block i, -1 after the final norm")                      \
+    REX_CLI_MODEL(X)                                                                      \
     REX_TASK_OPTS(X)
 
 REX_OPT_STRUCT(explore_opts, OPTS);
@@ -84,18 +87,19 @@ static rex_status print_text(rex_str s, rex_err *e) {
     return st;
 }
 
-/* ---- one pool ----------------------------------------------------------------------------------------- */
+/* ---- one pool ---------------------------------------------------------------------------- */
 
 static rex_status keep(const job *j, rex_trial *t, const rex_cli_folder *f, rex_str json,
                        rex_err *e) {
     const explore_opts *const o = j->o;
-    const char *const fact[] = {"task", o->task, "model", o->model, "pool", o->from, "rules", o->rules};
+    const char *const fact[] = {"task", o->task, "model", o->model,
+                                "pool", o->from, "rules", o->rules};
     rex_str orders;
     REX_TRY(rex_trial_text(t, REX_TRIAL_ORDERS, NULL, j->a, &orders, e));
     REX_TRY(rex_cli_put(f, "orders.jsonl", orders, j->a, e));
     if (!given(o->from) || rex_trial_verified(t) > 0) REX_TRY(rex_trial_save(t, f->pool, e));
-    REX_TRY(rex_cli_put(f, o->until_correct || o->budget > 0 ? "found.jsonl" : "explore.json", json, j->a,
-                        e));
+    REX_TRY(rex_cli_put(f, o->until_correct || o->budget > 0 ? "found.jsonl" : "explore.json", json,
+                        j->a, e));
     return rex_cli_put_run(&j->run, f, o->task, fact, sizeof fact / sizeof *fact / 2, j->a, e);
 }
 
@@ -117,7 +121,8 @@ static rex_status answer(const job *j, rex_trial *t, const rex_cli_folder *f, re
         return s;
     }
     REX_TRY(rex_trial_text(t, finds ? REX_TRIAL_FOUND : REX_TRIAL_JSON, NULL, j->a, json, e));
-    REX_TRY(rex_trial_text(t, finds ? REX_TRIAL_FOUND_TEXT : REX_TRIAL_TABLE, NULL, j->a, table_text, e));
+    REX_TRY(rex_trial_text(t, finds ? REX_TRIAL_FOUND_TEXT : REX_TRIAL_TABLE, NULL, j->a,
+                           table_text, e));
     return f->passing ? REX_OK : keep(j, t, f, *json, e);
 }
 
@@ -126,8 +131,9 @@ static rex_status one_pool(const job *j, int which, rex_str *json, rex_str *text
     const explore_opts *const o = j->o;
     rex_cli_folder f;
     rex_trial *t = NULL;
-    const char *const set[] = {"temperature", which < 0 ? "" : sampler[which][1], "top_p",
-                               which < 0 ? "" : sampler[which][2], "min_p", which < 0 ? "" : sampler[which][3]};
+    const char *const set[] = {"temperature", which < 0 ? "" : sampler[which][1],
+                               "top_p",       which < 0 ? "" : sampler[which][2],
+                               "min_p",       which < 0 ? "" : sampler[which][3]};
     rex_status s = rex_cli_folder_open(&j->run, which < 0 ? NULL : sampler[which][0], j->a, &f, e);
     const char *pool = o->from, *features = o->features;
     if (s == REX_OK && !given(o->from)) {
@@ -145,7 +151,7 @@ static rex_status one_pool(const job *j, int which, rex_str *json, rex_str *text
     return s;
 }
 
-/* ---- the sampler study ------------------------------------------------------------------------------------ */
+/* ---- the sampler study ------------------------------------------------------------------- */
 
 static rex_status study(const job *j, rex_str *json, rex_str *text, rex_err *e) {
     rex_buf b, c;
@@ -158,8 +164,10 @@ static rex_status study(const job *j, rex_str *json, rex_str *text, rex_err *e) 
         int which = 0;
         while (which < N_SAMPLER && !rex_str_is((rex_str){p, n}, sampler[which][0])) which++;
         if (which == N_SAMPLER) {
-            s = rex_fail(e, REX_EARG, -1, "--samplers: there is no '%.*s'; there are vanilla, low, high, min-p "
-                         "and nucleus", (int)(n < 60 ? n : 60), p);
+            s = rex_fail(e, REX_EARG, -1,
+                         "--samplers: there is no '%.*s'; there are vanilla, low, high, min-p "
+                         "and nucleus",
+                         (int)(n < 60 ? n : 60), p);
             break;
         }
         rex_str one, shown;
@@ -169,7 +177,8 @@ static rex_status study(const job *j, rex_str *json, rex_str *text, rex_err *e) 
         rex_buf_addf(&b, "%s\"%s\":", some ? "," : ",\"samplers\":{", sampler[which][0]);
         rex_buf_add(&b, one.p, one.n - 1);
         rex_buf_addf(&c, "## %s: temperature %s, top-p %s, min-p %s\n\n%.*s\n", sampler[which][0],
-                     sampler[which][1], sampler[which][2], sampler[which][3], (int)shown.n, shown.p);
+                     sampler[which][1], sampler[which][2], sampler[which][3], (int)shown.n,
+                     shown.p);
         some = true;
         p = p[n] ? p + n + 1 : NULL;
     }
@@ -183,16 +192,19 @@ static rex_status study(const job *j, rex_str *json, rex_str *text, rex_err *e) 
     return s;
 }
 
-/* ---- the command ---------------------------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------------- */
 
 static rex_status check(const explore_opts *o, rex_err *e) {
     if (given(o->from) == given(o->model))
         return rex_fail(e, REX_EARG, -1, "explore needs either --model M or --from POOL");
-    if (given(o->model) && !given(o->task)) return rex_fail(e, REX_EARG, -1, "explore needs --task T");
+    if (given(o->model) && !given(o->task))
+        return rex_fail(e, REX_EARG, -1, "explore needs --task T");
     if (given(o->samplers) && !given(o->model))
-        return rex_fail(e, REX_EARG, -1, "--samplers needs --model M: every sampler makes a pool of its own");
+        return rex_fail(e, REX_EARG, -1,
+                        "--samplers needs --model M: every sampler makes a pool of its own");
     if (given(o->samplers) && (o->until_correct || o->budget > 0))
-        return rex_fail(e, REX_EARG, -1, "--samplers compares pools; --until-correct and --budget use one");
+        return rex_fail(e, REX_EARG, -1,
+                        "--samplers compares pools; --until-correct and --budget use one");
     if (o->until_correct && o->budget > 0)
         return rex_fail(e, REX_EARG, -1, "--until-correct and --budget exclude each other");
     if (o->resume && !given(o->out)) return rex_fail(e, REX_EARG, -1, "--resume needs --out RUN");
@@ -222,9 +234,18 @@ static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
     const explore_opts *const o = opts;
     job j = {.o = o};
     if (n_pos > 0) return rex_fail(e, REX_EARG, -1, "explore: '%s' is no option", pos[0]);
-    j.run = (rex_cli_run){.command = "explore", .list = table, .n_list = N_OPT, .opts = opts, .from = o->from,
-                          .out = o->out, .model = o->model, .data = o->data, .problems = o->problems,
-                          .samples = o->samples, .seed = o->seed, .resume = o->resume,
+    j.run = (rex_cli_run){.command = "explore",
+                          .list = table,
+                          .n_list = N_OPT,
+                          .opts = opts,
+                          .from = o->from,
+                          .out = o->out,
+                          .model = o->model,
+                          .data = o->data,
+                          .problems = o->problems,
+                          .samples = o->samples,
+                          .seed = o->seed,
+                          .resume = o->resume,
                           .features = o->features};
     const rex_status s = work(&j, e);
     rex_task_close(j.task);
@@ -238,14 +259,22 @@ const rex_cmd rex_cmd_explore = {
     .summary = "generate, select, verify: what each rule of selection saves",
     .usage = "(--model M -n N | --from POOL --features F) --task T [--data FILE] [--problems N] "
              "[--rules LIST] [--out RUN] [options]",
-    .text = "Makes or reads a pool of samples for every problem, orders it by every rule, asks the verifier "
-            "down each order until something is right, and reports samples and verifier calls to the first "
-            "correct one and pass@k, with 95 % intervals over problems and paired comparisons with random "
-            "choice from the same pool. Random choice is exact (closed form). A rule that begins at random is "
-            "averaged over --trials first picks, or over all of them with --exact. With an external verifier "
-            "only what the orders need is verified, unless --verify-all. --rules auto learns on the first "
-            "problems which rule fits; --until-correct prints the first correct sample of every problem and "
-            "verifies no more than that takes; --budget deals a number of calls to the problems where the "
+    .text = "Makes or reads a pool of samples for every problem, orders it by every rule, asks the "
+            "verifier "
+            "down each order until something is right, and reports samples and verifier calls to "
+            "the first "
+            "correct one and pass@k, with 95 % intervals over problems and paired comparisons with "
+            "random "
+            "choice from the same pool. Random choice is exact (closed form). A rule that begins "
+            "at random is "
+            "averaged over --trials first picks, or over all of them with --exact. With an "
+            "external verifier "
+            "only what the orders need is verified, unless --verify-all. --rules auto learns on "
+            "the first "
+            "problems which rule fits; --until-correct prints the first correct sample of every "
+            "problem and "
+            "verifies no more than that takes; --budget deals a number of calls to the problems "
+            "where the "
             "next one is most likely to succeed.",
     .opt = table,
     .n_opt = N_OPT,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * generate: prompts in, samples out, one record a line in (prompt, sample) order. A line is written when
- * it and all before it are complete, its feature row before it, so whatever a kill leaves is the
- * beginning of what an unbroken run writes; --resume goes on from there.
+ * generate: prompts in, samples out, one record a line in (prompt, sample) order. A line is written
+ * when it and all before it are complete, its feature row before it, so whatever a kill leaves is
+ * the beginning of what an unbroken run writes; --resume goes on from there.
  */
 #include "cli.h"
 
@@ -11,26 +11,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OPTS(X)                                                                              \
-    REX_CLI_COMMON(X)                                                                        \
-    REX_CLI_MODEL(X)                                                                         \
-    X(STR, prompts, "", 0, 0, "P.jsonl", "prompt records; - is standard input")              \
-    X(I64, samples, "1", 1, 16777216, "N", "n=samples of each prompt")                       \
-    X(F64, temperature, "1", 0, 10000, "T", "0 is greedy")                                   \
-    X(F64, top_p, "1", 0, 1, "P", "nucleus mass kept; the token that crosses is kept")       \
-    X(I64, top_k, "0", 0, 16777216, "K", "most probable tokens kept; 0: all")                \
-    X(F64, min_p, "0", 0, 1, "P", "least probability kept, of the largest")                  \
-    X(I64, max_tokens, "256", 1, 16777216, "T", "longest response")                          \
-    X(STR, stop, "", 0, 0, "TEXT", "a text that ends a response, or a JSON list of them")    \
+#define OPTS(X)                                                                                 \
+    REX_CLI_COMMON(X)                                                                           \
+    REX_CLI_MODEL(X)                                                                            \
+    X(STR, prompts, "", 0, 0, "P.jsonl", "prompt records; - is standard input")                 \
+    X(I64, samples, "1", 1, 16777216, "N", "n=samples of each prompt")                          \
+    X(F64, temperature, "1", 0, 10000, "T", "0 is greedy")                                      \
+    X(F64, top_p, "1", 0, 1, "P", "nucleus mass kept; the token that crosses is kept")          \
+    X(I64, top_k, "0", 0, 16777216, "K", "most probable tokens kept; 0: all")                   \
+    X(F64, min_p, "0", 0, 1, "P", "least probability kept, of the largest")                     \
+    X(I64, max_tokens, "256", 1, 16777216, "T", "longest response")                             \
+    X(STR, stop, "", 0, 0, "TEXT", "a text that ends a response, or a JSON list of them")       \
     X(LIST, stop_ids, "", 0, 0, "ID,...", "token ids that end a response, besides the model's") \
-    X(BOOL, ignore_eos, "false", 0, 0, "", "the model's own end tokens do not stop")         \
-    X(STR, features, "", 0, 0, "F.npy", "pooled states of the responses, a row for each")    \
-    X(ENUM, features_dtype, "f32", 0, 0, "f32|f16", "element type of the feature file")      \
-    X(ENUM, pool, "mean", 0, 0, "mean|last|mean-all", "over response tokens, the last, all tokens") \
-    X(I64, layer, "-1", -1, 511, "L", "0 the embeddings, i behind block i, -1 after the final norm") \
-    X(STR, out, "-", 0, 0, "POOL.jsonl", "o=where the records go; - is standard output")     \
-    X(BOOL, resume, "false", 0, 0, "", "go on behind the lines that --out already has")      \
-    X(BOOL, truncate, "false", 0, 0, "", "cut the beginning of prompts that are too long")   \
+    X(BOOL, ignore_eos, "false", 0, 0, "", "the model's own end tokens do not stop")            \
+    X(STR, features, "", 0, 0, "F.npy", "pooled states of the responses, a row for each")       \
+    X(ENUM, features_dtype, "f32", 0, 0, "f32|f16", "element type of the feature file")         \
+    X(ENUM, pool, "mean", 0, 0, "mean|last|mean-all",                                           \
+      "over response tokens, the last, all tokens")                                             \
+    X(I64, layer, "-1", -1, 511, "L",                                                           \
+      "0 the embeddings, i behind block i, -1 after the final norm")                            \
+    X(STR, out, "-", 0, 0, "POOL.jsonl", "o=where the records go; - is standard output")        \
+    X(BOOL, resume, "false", 0, 0, "", "go on behind the lines that --out already has")         \
+    X(BOOL, truncate, "false", 0, 0, "", "cut the beginning of prompts that are too long")      \
     X(BOOL, show_prompt, "false", 0, 0, "", "print every rendered prompt on stderr")
 
 REX_OPT_STRUCT(generate_opts, OPTS);
@@ -57,11 +59,12 @@ typedef struct {
     int64_t done;        /* samples already in the file, then all written */
 } job;
 
-/* ---- prompts --------------------------------------------------------------------------------------- */
+/* ---- prompts ----------------------------------------------------------------------------- */
 
 static rex_status read_prompts(job *j, rex_err *e) {
     const generate_opts *o = j->o;
-    if (!o->prompts || !*o->prompts) return rex_fail(e, REX_EARG, -1, "--prompts P.jsonl is needed");
+    if (!o->prompts || !*o->prompts)
+        return rex_fail(e, REX_EARG, -1, "--prompts P.jsonl is needed");
     REX_TRY(rex_prompts_read(j->a, o->prompts, o->map, &j->prompt, &j->n, e));
     j->ids = rex_arena_take(j->a, j->n + 1, sizeof *j->ids, e);
     if (!j->ids) return REX_ENOMEM;
@@ -76,9 +79,11 @@ static rex_status read_prompts(job *j, rex_err *e) {
             rex_cli_note("---- %.*s (%zu tokens)\n%.*s", (int)p->id.n, p->id.p, x->n, (int)shown.n,
                          shown.p ? shown.p : "");
         if ((int64_t)x->n > most && !o->truncate)
-            return rex_fail(e, REX_ELIMIT, p->no, "line %lld: prompt %.*s has %zu tokens, a context of %lld "
-                            "leaves room for %lld; --truncate cuts its beginning", (long long)p->no,
-                            (int)p->id.n, p->id.p, x->n, (long long)(most + 1), (long long)most);
+            return rex_fail(e, REX_ELIMIT, p->no,
+                            "line %lld: prompt %.*s has %zu tokens, a context of %lld "
+                            "leaves room for %lld; --truncate cuts its beginning",
+                            (long long)p->no, (int)p->id.n, p->id.p, x->n, (long long)(most + 1),
+                            (long long)most);
         if (o->truncate && (int64_t)x->n > most + 1 - o->max_tokens) {
             const int64_t keep = most + 1 - o->max_tokens > 1 ? most + 1 - o->max_tokens : 1;
             if ((int64_t)x->n > keep) {
@@ -92,7 +97,7 @@ static rex_status read_prompts(job *j, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- what is there already ---------------------------------------------------------------------------- */
+/* ---- what is there already --------------------------------------------------------------- */
 
 /* The lines of --out must be the first samples of these prompts, in order. */
 static rex_status count_done(job *j, rex_err *e) {
@@ -109,11 +114,14 @@ static rex_status count_done(job *j, rex_err *e) {
         rex_sample s;
         st = rex_sample_parse(j->line, text, no, NULL, &s, e);
         const size_t p = (size_t)(j->done / n);
-        if (st == REX_OK && (p >= j->n || !rex_str_eq(s.prompt_id, j->prompt[p].id) || s.sample != j->done % n))
-            st = rex_fail(e, REX_EFORMAT, no, "line %lld is not sample %lld of prompt %.*s: this pool was not "
-                          "made from these prompts with -n %lld", (long long)no, (long long)(j->done % n),
-                          p < j->n ? (int)j->prompt[p].id.n : 4, p < j->n ? j->prompt[p].id.p : "none",
-                          (long long)n);
+        if (st == REX_OK &&
+            (p >= j->n || !rex_str_eq(s.prompt_id, j->prompt[p].id) || s.sample != j->done % n))
+            st = rex_fail(e, REX_EFORMAT, no,
+                          "line %lld is not sample %lld of prompt %.*s: this pool was not "
+                          "made from these prompts with -n %lld",
+                          (long long)no, (long long)(j->done % n),
+                          p < j->n ? (int)j->prompt[p].id.n : 4,
+                          p < j->n ? j->prompt[p].id.p : "none", (long long)n);
         if (st == REX_OK) j->done++;
         rex_arena_back(j->line, mark);
     }
@@ -136,8 +144,8 @@ static rex_status open_out(job *j, rex_err *e) {
     r.half = o->features_dtype == 1;
     r.resumable = true;
     r.resume = o->resume && j->done > 0 ? j->done : -1;
-    REX_TRY(rex_cli_pooled(j->a, o->model, pool_name[o->pool], o->layer, rex_model_about(j->g.model), &r.meta,
-                           e));
+    REX_TRY(rex_cli_pooled(j->a, o->model, pool_name[o->pool], o->layer,
+                           rex_model_about(j->g.model), &r.meta, e));
     return rex_rows_out_open(o->features, &r, &j->rows, e);
 }
 
@@ -151,25 +159,37 @@ static rex_status make_asks(job *j, rex_err *e) {
         if (gone >= n) continue;
         const uint32_t first = gone > 0 ? (uint32_t)gone : 0;
         j->index[j->n_ask] = i;
-        j->ask[j->n_ask++] = (rex_gen_prompt){rex_name_hash(j->prompt[i].id), j->ids[i].v, j->ids[i].n, first,
-                                              (uint32_t)n - first};
+        j->ask[j->n_ask++] = (rex_gen_prompt){rex_name_hash(j->prompt[i].id), j->ids[i].v,
+                                              j->ids[i].n, first, (uint32_t)n - first};
     }
     return REX_OK;
 }
 
-/* ---- records ------------------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 
 static rex_status put(void *ud, const rex_gen_sample *s, rex_err *e) {
     job *j = ud;
     const size_t i = j->index[s->prompt];
     const rex_prompt *p = &j->prompt[i];
-    rex_sample r = {.prompt_id = p->id, .sample = s->sample, .prompt_ids = j->ids[i].v,
-                    .n_prompt_ids = j->ids[i].n, .ids = s->ids, .n_ids = s->n, .logp = s->logp, .n_logp = s->n,
-                    .logq = s->logq, .n_logq = s->n, .ent = s->ent, .n_ent = s->n, .n_tok = (int64_t)s->n,
-                    .text = s->text, .finish = rex_str_of(s->stopped ? "stop" : "length"),
-                    .answer = p->answer, .problem = p->problem};
-    r.has = REX_F(SAMPLE) | REX_F(PROMPT_IDS) | REX_F(IDS) | REX_F(LOGP) | REX_F(ENT) | REX_F(LOGPROB) |
-            REX_F(N_TOK) | REX_F(FINISH);
+    rex_sample r = {.prompt_id = p->id,
+                    .sample = s->sample,
+                    .prompt_ids = j->ids[i].v,
+                    .n_prompt_ids = j->ids[i].n,
+                    .ids = s->ids,
+                    .n_ids = s->n,
+                    .logp = s->logp,
+                    .n_logp = s->n,
+                    .logq = s->logq,
+                    .n_logq = s->n,
+                    .ent = s->ent,
+                    .n_ent = s->n,
+                    .n_tok = (int64_t)s->n,
+                    .text = s->text,
+                    .finish = rex_str_of(s->stopped ? "stop" : "length"),
+                    .answer = p->answer,
+                    .problem = p->problem};
+    r.has = REX_F(SAMPLE) | REX_F(PROMPT_IDS) | REX_F(IDS) | REX_F(LOGP) | REX_F(ENT) |
+            REX_F(LOGPROB) | REX_F(N_TOK) | REX_F(FINISH);
     if (s->has_text) r.has |= REX_F(TEXT);
     if (s->logq) r.has |= REX_F(LOGQ);
     if (p->answer.p) r.has |= REX_F(ANSWER);
@@ -196,7 +216,7 @@ static rex_status put(void *ud, const rex_gen_sample *s, rex_err *e) {
     return st;
 }
 
-/* ---- the command ------------------------------------------------------------------------------------------ */
+/* ---- the command ------------------------------------------------------------------------- */
 
 /* --stop TEXT or a JSON list of texts. */
 static rex_status stops(job *j, rex_err *e) {
@@ -229,7 +249,8 @@ static rex_status stops(job *j, rex_err *e) {
     for (const char *p = o->stop_ids; *p;) {
         const size_t n = strcspn(p, ",");
         double x = -1.0;
-        if (!rex_num_parse((rex_str){p, n}, &x) || !(x >= 0.0 && x < 2147483648.0) || x != (double)(int32_t)x)
+        if (!rex_num_parse((rex_str){p, n}, &x) || !(x >= 0.0 && x < 2147483648.0) ||
+            x != (double)(int32_t)x)
             return rex_fail(e, REX_EARG, -1, "--stop-ids: '%.*s' is no token id", (int)n, p);
         ids[j->opts.n_stop_ids++] = (int32_t)x;
         p += n + (p[n] == ',');
@@ -303,12 +324,17 @@ static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
 const rex_cmd rex_cmd_generate = {
     .name = "generate",
     .summary = "prompts in, samples out, with features",
-    .usage = "--model M --prompts P.jsonl -n N [--temperature T] [--top-p P] [--top-k K] [--min-p P] "
-             "[--max-tokens T] [--features F.npy] [--out POOL.jsonl] [--resume]",
-    .text = "Writes one sample record a line, in (prompt, sample) order. Filters act in the order temperature, "
-            "top-k, top-p, min-p. Sample i of a prompt is the same text whatever else is in the file, however "
-            "many workers there are and however often the run was interrupted. A prompt that is a list of "
-            "messages is rendered with the model's own chat layout, a plain string goes in as it stands "
+    .usage =
+        "--model M --prompts P.jsonl -n N [--temperature T] [--top-p P] [--top-k K] [--min-p P] "
+        "[--max-tokens T] [--features F.npy] [--out POOL.jsonl] [--resume]",
+    .text = "Writes one sample record a line, in (prompt, sample) order. Filters act in the order "
+            "temperature, "
+            "top-k, top-p, min-p. Sample i of a prompt is the same text whatever else is in the "
+            "file, however "
+            "many workers there are and however often the run was interrupted. A prompt that is a "
+            "list of "
+            "messages is rendered with the model's own chat layout, a plain string goes in as it "
+            "stands "
             "(--chat NAME puts that layout round both); prompt_ids are taken as they are.",
     .opt = table,
     .n_opt = N_OPT,

@@ -88,8 +88,10 @@ const rex_cmd rex_cmd_logprob = {
     .name = "logprob",
     .summary = "token log-probabilities of given responses",
     .usage = "--model M --pairs POOL.jsonl",
-    .text = "Prints {\"prompt_id\", \"sample\", \"logp\"} for every record, at temperature 1, unfiltered. "
-            "prompt_ids and ids of a record are taken as they are; a record without them is encoded from "
+    .text = "Prints {\"prompt_id\", \"sample\", \"logp\"} for every record, at temperature 1, "
+            "unfiltered. "
+            "prompt_ids and ids of a record are taken as they are; a record without them is "
+            "encoded from "
             "prompt (or question, messages) and text (or response).",
     .opt = table,
     .n_opt = N_OPT,

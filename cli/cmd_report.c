@@ -6,12 +6,13 @@
 
 #include <string.h>
 
-#define REPORT_OPTS(X)                                                                       \
-    REX_CLI_COMMON(X)                                                                        \
-    X(STR, out, "", 0, 0, "FILE", "the page; default: report.html in the first run folder")  \
-    X(STR, title, "", 0, 0, "TEXT", "the page's title")                                      \
-    X(I64, samples, "2000", 0, 2000, "N", "samples embedded for reading, at most")           \
-    X(STR, figures, "", 0, 0, "DIR", "also the figures as SVG, PNG and PDF, with data and script (gnuplot)") \
+#define REPORT_OPTS(X)                                                                      \
+    REX_CLI_COMMON(X)                                                                       \
+    X(STR, out, "", 0, 0, "FILE", "the page; default: report.html in the first run folder") \
+    X(STR, title, "", 0, 0, "TEXT", "the page's title")                                     \
+    X(I64, samples, "2000", 0, 2000, "N", "samples embedded for reading, at most")          \
+    X(STR, figures, "", 0, 0, "DIR",                                                        \
+      "also the figures as SVG, PNG and PDF, with data and script (gnuplot)")               \
     X(BOOL, stamp, "true", 0, 0, "", "the date in the page's foot")
 
 REX_OPT_STRUCT(report_opts, REPORT_OPTS);
@@ -62,10 +63,12 @@ const rex_cmd rex_cmd_report = {
     .name = "report",
     .summary = "run folders to one self-contained HTML page",
     .usage = "RUN [RUN ...] [--out page.html] [--figures DIR]",
-    .text = "Draws what a run folder holds: pass@k with its bands, samples-to-correct by order and by\n"
-            "difficulty, the feature space of some problems with the picks numbered, training curves,\n"
-            "and the samples themselves, searchable. The page fetches nothing. At most 2,000 samples are\n"
-            "embedded; the page names the pool for the rest.",
+    .text =
+        "Draws what a run folder holds: pass@k with its bands, samples-to-correct by order and by\n"
+        "difficulty, the feature space of some problems with the picks numbered, training curves,\n"
+        "and the samples themselves, searchable. The page fetches nothing. At most 2,000 samples "
+        "are\n"
+        "embedded; the page names the pool for the rest.",
     .opt = options,
     .n_opt = sizeof options / sizeof *options,
     .opt_bytes = sizeof(report_opts),

@@ -9,30 +9,32 @@
 #include <math.h>
 #include <string.h>
 
-#define OPTS(X)                                                                              \
-    REX_CLI_COMMON(X)                                                                        \
-    X(STR, features, "", 0, 0, "FILE", "rows of numbers: .npy, .safetensors, FILE.safetensors#name") \
-    X(STR, groups, "", 0, 0, "FILE", "one record a row with group or prompt_id; none: one group") \
-    X(STR, k, "", 0, 0, "K|all", "k=how many rows to pick from every group")                 \
-    X(ENUM, method, "elliptical", 0, 0,                                                      \
-      "elliptical|quality|votes|likelihood|farthest|dpp|random", "the rule of selection")    \
-    X(STR, lambda, "", 0, 0, "X|rel:X",                                                      \
-      "ridge, or X times the group's mean squared norm; default 1, quality 0.01")            \
-    X(I64, proj_dim, "", 0, 1048576, "D",                                                    \
-      "random projection to D dimensions, 0 for none; default 512 for elliptical, else 0")   \
-    X(ENUM, projection, "sparse", 0, 0, "sparse|gauss|none", "kind of random projection")    \
-    X(BOOL, center, "", 0, 0, "", "subtract the group's mean; default on")                   \
-    X(BOOL, unit, "", 0, 0, "", "then scale rows to norm 1; default on, off for elliptical") \
-    X(STR, first, "", 0, 0, "random|norm|best|INDEX",                                        \
-      "first pick; default best, random for elliptical, norm for farthest")                  \
-    X(ENUM, outcome, "", 0, 0, "none|text|answer|auto",                                      \
-      "what makes rows the same outcome; default none, auto for quality and votes")          \
-    X(ENUM, likelihood, "", 0, 0, "mean|sum",                                                \
-      "log-probability per token or summed; default mean, sum for likelihood")               \
-    X(F64, sharpness, "4", -1e6, 1e6, "X", "mass of an outcome: sum of exp(X * likelihood)")  \
-    X(F64, alpha, "1", -1e6, 1e6, "X", "weight of the logarithm of the mass")                \
-    X(STR, start, "", 0, 0, "FILE", "rows verified already: group or prompt_id, and row or sample") \
-    X(ENUM, allow_nonfinite, "refuse", 0, 0, "refuse|drop", "rows that are not finite")      \
+#define OPTS(X)                                                                                    \
+    REX_CLI_COMMON(X)                                                                              \
+    X(STR, features, "", 0, 0, "FILE",                                                             \
+      "rows of numbers: .npy, .safetensors, FILE.safetensors#name")                                \
+    X(STR, groups, "", 0, 0, "FILE", "one record a row with group or prompt_id; none: one group")  \
+    X(STR, k, "", 0, 0, "K|all", "k=how many rows to pick from every group")                       \
+    X(ENUM, method, "elliptical", 0, 0, "elliptical|quality|votes|likelihood|farthest|dpp|random", \
+      "the rule of selection")                                                                     \
+    X(STR, lambda, "", 0, 0, "X|rel:X",                                                            \
+      "ridge, or X times the group's mean squared norm; default 1, quality 0.01")                  \
+    X(I64, proj_dim, "", 0, 1048576, "D",                                                          \
+      "random projection to D dimensions, 0 for none; default 512 for elliptical, else 0")         \
+    X(ENUM, projection, "sparse", 0, 0, "sparse|gauss|none", "kind of random projection")          \
+    X(BOOL, center, "", 0, 0, "", "subtract the group's mean; default on")                         \
+    X(BOOL, unit, "", 0, 0, "", "then scale rows to norm 1; default on, off for elliptical")       \
+    X(STR, first, "", 0, 0, "random|norm|best|INDEX",                                              \
+      "first pick; default best, random for elliptical, norm for farthest")                        \
+    X(ENUM, outcome, "", 0, 0, "none|text|answer|auto",                                            \
+      "what makes rows the same outcome; default none, auto for quality and votes")                \
+    X(ENUM, likelihood, "", 0, 0, "mean|sum",                                                      \
+      "log-probability per token or summed; default mean, sum for likelihood")                     \
+    X(F64, sharpness, "4", -1e6, 1e6, "X", "mass of an outcome: sum of exp(X * likelihood)")       \
+    X(F64, alpha, "1", -1e6, 1e6, "X", "weight of the logarithm of the mass")                      \
+    X(STR, start, "", 0, 0, "FILE",                                                                \
+      "rows verified already: group or prompt_id, and row or sample")                              \
+    X(ENUM, allow_nonfinite, "refuse", 0, 0, "refuse|drop", "rows that are not finite")            \
     X(STR, map, "", 0, 0, "MAP", "field=their.field,... for other programs' records")
 
 REX_OPT_STRUCT(select_opts, OPTS);
@@ -72,7 +74,7 @@ typedef struct {
 
 #define GIVEN(o, name) rex_opt_given(table, sizeof table / sizeof *table, (o), (name))
 
-/* ---- options -------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------- */
 
 static rex_status parse_first(const char *text, rex_select_opts *s, rex_err *e) {
     static const char *const words[] = {"random", "norm", "best"};
@@ -89,7 +91,8 @@ static rex_status parse_first(const char *text, rex_select_opts *s, rex_err *e) 
         s->first_index = s->first_index * 10 + (*c - '0');
     }
     if (!ok)
-        return rex_fail(e, REX_EARG, -1, "--first %s: expected random, norm, best or a row's index", text);
+        return rex_fail(e, REX_EARG, -1, "--first %s: expected random, norm, best or a row's index",
+                        text);
     return REX_OK;
 }
 
@@ -135,14 +138,15 @@ static rex_status parse(const select_opts *o, job *j, rex_err *e) {
         .proj_kind = o->projection == 1 ? REX_PROJECT_GAUSS : REX_PROJECT_SPARSE,
         .seed = (uint64_t)o->seed,
     };
-    if (j->o.outcome == REX_OUTCOME_TEXT || j->o.outcome == REX_OUTCOME_AUTO) j->io.want |= REX_F(TEXT);
+    if (j->o.outcome == REX_OUTCOME_TEXT || j->o.outcome == REX_OUTCOME_AUTO)
+        j->io.want |= REX_F(TEXT);
     if (j->o.outcome == REX_OUTCOME_ANSWER || j->o.outcome == REX_OUTCOME_AUTO)
         j->io.want |= REX_F(EXTRACTED);
     if (o->start && *o->start) j->io.want |= REX_F(SAMPLE);
     return REX_OK;
 }
 
-/* ---- records --------------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 
 static rex_status take_likelihoods(job *j, rex_err *e) {
     rex_records *const rec = j->in.rec;
@@ -155,7 +159,8 @@ static rex_status take_likelihoods(job *j, rex_err *e) {
         if (isfinite(j->l[i]) || !rex_select_uses_l(&j->o)) continue;
         const long long no = (long long)rex_records_line(rec, i);
         return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: %s needs %s, or logp", j->io.groups, no,
-                        rex_select_name(j->o.rule), mean ? "logprob with n_tok of 1 or more" : "logprob");
+                        rex_select_name(j->o.rule),
+                        mean ? "logprob with n_tok of 1 or more" : "logprob");
     }
     return REX_OK;
 }
@@ -190,19 +195,21 @@ static rex_status take_columns(job *j, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- start set --------------------------------------------------------------------------------------- */
+/* ---- start set --------------------------------------------------------------------------- */
 
 /* The index within its group that a line of the start set names. */
-static rex_status start_place(const job *j, const rex_records *s, size_t i, size_t g, int64_t *place,
-                              rex_err *e) {
+static rex_status start_place(const job *j, const rex_records *s, size_t i, size_t g,
+                              int64_t *place, rex_err *e) {
     const char *const path = j->opt->start;
     const long long no = (long long)rex_records_line(s, i);
-    const double row = rex_records_num(s, REX_FI_ROW)[i], sample = rex_records_num(s, REX_FI_SAMPLE)[i];
+    const double row = rex_records_num(s, REX_FI_ROW)[i],
+                 sample = rex_records_num(s, REX_FI_SAMPLE)[i];
     const rex_pool_group *const grp = &j->in.group[g];
     if (!isnan(row)) {
         if (row < 0 || row >= (double)grp->n_all)
-            return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: row %.0f of group %.*s, which has %lld",
-                            path, no, row, (int)grp->name.n, grp->name.p, (long long)grp->n_all);
+            return rex_fail(e, REX_EFORMAT, no,
+                            "%s: line %lld: row %.0f of group %.*s, which has %lld", path, no, row,
+                            (int)grp->name.n, grp->name.p, (long long)grp->n_all);
         *place = (int64_t)row;
         return REX_OK;
     }
@@ -227,8 +234,8 @@ static rex_status add_start(job *j, const rex_records *s, size_t i, rex_err *e) 
         const rex_str name = rex_records_name(s, rex_records_group(s, i));
         g = rex_records_find(j->in.rec, name);
         if (g == SIZE_MAX)
-            return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: %s has no group %.*s", j->opt->start, no,
-                            j->io.groups, (int)name.n, name.p);
+            return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: %s has no group %.*s",
+                            j->opt->start, no, j->io.groups, (int)name.n, name.p);
     }
     const rex_pool_group *const grp = &j->in.group[g];
     answer *const ans = &j->ans[g];
@@ -243,7 +250,8 @@ static rex_status add_start(job *j, const rex_records *s, size_t i, rex_err *e) 
     if (!ans->start) return REX_ENOMEM;
     for (int64_t r = 0; r < ans->n_start; r++)
         if (ans->start[r] == used)
-            return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: row %lld of group %.*s for the second time",
+            return rex_fail(e, REX_EFORMAT, no,
+                            "%s: line %lld: row %lld of group %.*s for the second time",
                             j->opt->start, no, (long long)place, (int)grp->name.n, grp->name.p);
     ans->start[ans->n_start++] = used;
     return REX_OK;
@@ -263,7 +271,7 @@ static rex_status read_start(job *j, rex_err *e) {
     return st;
 }
 
-/* ---- selecting ---------------------------------------------------------------------------------------- */
+/* ---- selecting --------------------------------------------------------------------------- */
 
 /* Everything that the size of a group can make wrong, before any work. */
 static rex_status check_groups(job *j, rex_err *e) {
@@ -284,8 +292,10 @@ static rex_status check_groups(job *j, rex_err *e) {
         if (!there)
             return rex_fail(e, REX_ELIMIT, -1, "group %.*s: --first %lld, but it has %lld rows%s",
                             (int)grp->name.n, grp->name.p, (long long)j->o.first_index,
-                            (long long)grp->n_all, j->o.first_index < grp->n_all ? " and that one was "
-                            "left out" : "");
+                            (long long)grp->n_all,
+                            j->o.first_index < grp->n_all ? " and that one was "
+                                                            "left out"
+                                                          : "");
     }
     return REX_OK;
 }
@@ -370,7 +380,7 @@ static rex_status order_all(job *j, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- printing ------------------------------------------------------------------------------------------ */
+/* ---- printing ---------------------------------------------------------------------------- */
 
 static void put_group(const job *j, size_t g, rex_buf *b) {
     const rex_pool_group *const grp = &j->in.group[g];
@@ -416,21 +426,22 @@ static void put_text(const job *j, size_t g, rex_buf *b) {
     rex_buf_addf(b, "\n");
 }
 
-static rex_status note_row(const job *j, const char *what, const double *v, const double *random, size_t n,
-                           rex_err *e) {
+static rex_status note_row(const job *j, const char *what, const double *v, const double *random,
+                           size_t n, rex_err *e) {
     rex_interval mine, ratio;
     REX_TRY(rex_mean_interval(j->workers, v, n, &j->boot, &mine, e));
     REX_TRY(rex_ratio_interval(j->workers, v, random, n, &j->boot, &ratio, e));
     if (v == random)
         rex_cli_note("%-22s %10.2f  [%.2f, %.2f]", what, mine.value, mine.low, mine.high);
     else
-        rex_cli_note("%-22s %10.2f  [%.2f, %.2f]  %+6.1f %% [%+.1f, %+.1f]", what, mine.value, mine.low,
-                     mine.high, 100.0 * (ratio.value - 1.0), 100.0 * (ratio.low - 1.0),
+        rex_cli_note("%-22s %10.2f  [%.2f, %.2f]  %+6.1f %% [%+.1f, %+.1f]", what, mine.value,
+                     mine.low, mine.high, 100.0 * (ratio.value - 1.0), 100.0 * (ratio.low - 1.0),
                      100.0 * (ratio.high - 1.0));
     return REX_OK;
 }
 
-/* Samples to the first correct one, down this order and at random, over the groups that have one. */
+/* Samples to the first correct one, down this order and at random, over the groups that have one.
+ */
 static rex_status note_saving(const job *j, rex_err *e) {
     if (!j->reward) return REX_OK;
     const size_t n = j->in.n_group;
@@ -449,8 +460,10 @@ static rex_status note_saving(const job *j, rex_err *e) {
         }
         if (part == 0) {
             solvable = m;
-            rex_cli_note("samples to correct, %zu of %zu groups solvable; mean and 95 %% interval over "
-                         "groups, change against random", m, n);
+            rex_cli_note(
+                "samples to correct, %zu of %zu groups solvable; mean and 95 %% interval over "
+                "groups, change against random",
+                m, n);
         }
         if (m == 0 || (part == 1 && m == solvable)) continue;
         REX_TRY(note_row(j, part ? "at random, all" : "at random", other, other, m, e));
@@ -464,7 +477,7 @@ static rex_status note_saving(const job *j, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- the command ---------------------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------------- */
 
 static rex_status work(job *j, rex_buf *b, rex_err *e) {
     REX_TRY(rex_pool_open((int)j->opt->threads, &j->workers, e));
@@ -478,7 +491,8 @@ static rex_status work(job *j, rex_buf *b, rex_err *e) {
     REX_TRY(order_all(j, e));
     rex_boot_defaults(&j->boot);
     j->boot.seed = (uint64_t)j->opt->seed;
-    for (size_t g = 0; g < j->in.n_group; g++) j->opt->json ? put_group(j, g, b) : put_text(j, g, b);
+    for (size_t g = 0; g < j->in.n_group; g++)
+        j->opt->json ? put_group(j, g, b) : put_text(j, g, b);
     REX_TRY(rex_cli_print(b, e));
     return note_saving(j, e);
 }
@@ -502,14 +516,20 @@ const rex_cmd rex_cmd_select = {
     .name = "select",
     .summary = "order a pool of samples by a rule of selection",
     .usage = "--features FILE -k K [--groups FILE] [--method RULE] [options]",
-    .text = "Orders the rows of every group so that a verifier meets a correct one early. Rules: "
-            "elliptical takes the row with the largest bonus h'(lambda I + sum of picks)^-1 h (the paper); "
-            "quality the largest log(bonus) + alpha * log(mass of its outcome); votes the largest mass; "
-            "likelihood the most likely; farthest the one farthest from the picks; dpp the greedy mode of "
-            "a determinantal process of similarity times mass; random a seeded permutation. Rows of one "
-            "outcome are represented by their most likely; representatives come first, then all others. "
-            "Where every row has a reward, the place of the first correct row is told as well, and on "
-            "stderr what the order saves against random.",
+    .text =
+        "Orders the rows of every group so that a verifier meets a correct one early. Rules: "
+        "elliptical takes the row with the largest bonus h'(lambda I + sum of picks)^-1 h (the "
+        "paper); "
+        "quality the largest log(bonus) + alpha * log(mass of its outcome); votes the largest "
+        "mass; "
+        "likelihood the most likely; farthest the one farthest from the picks; dpp the greedy mode "
+        "of "
+        "a determinantal process of similarity times mass; random a seeded permutation. Rows of "
+        "one "
+        "outcome are represented by their most likely; representatives come first, then all "
+        "others. "
+        "Where every row has a reward, the place of the first correct row is told as well, and on "
+        "stderr what the order saves against random.",
     .opt = table,
     .n_opt = sizeof table / sizeof *table,
     .opt_bytes = sizeof(select_opts),

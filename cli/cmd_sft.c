@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cmd_sft.c: supervised training, from a model or from scratch. A recipe is a flat YAML file with the
- * same names as the options; --set key=value and options on the command line win over it.
+ * cmd_sft.c: supervised training, from a model or from scratch. A recipe is a flat YAML file with
+ * the same names as the options; --set key=value and options on the command line win over it.
  */
 #include "cli.h"
 
@@ -13,25 +13,30 @@
     X(LIST, set, "", 0, 0, "K=V,...", "options over the recipe's")                           \
     X(STR, model, "", 0, 0, "M", "model folder or GGUF file to start from")                  \
     X(ENUM, init, "none", 0, 0, "none|tiny", "start from scratch, with the sizes below")     \
-    X(STR, tokenizer, "", 0, 0, "FILE", "tokenizer; without one a model from scratch gets one built from the data") \
+    X(STR, tokenizer, "", 0, 0, "FILE",                                                      \
+      "tokenizer; without one a model from scratch gets one built from the data")            \
     X(ENUM, build, "bytes", 0, 0, "bytes|chars", "what a tokenizer is built of")             \
     X(I64, vocab, "512", 3, 1e6, "N", "ids of a tokenizer built of bytes")                   \
     X(I64, layers, "3", 1, 512, "N", "from scratch: blocks")                                 \
     X(I64, width, "96", 8, 65536, "N", "from scratch: width of the stream")                  \
     X(I64, heads, "4", 1, 1024, "N", "from scratch: query heads")                            \
-    X(I64, kv_heads, "0", 0, 1024, "N", "from scratch: key/value heads; 0: as many as query heads") \
+    X(I64, kv_heads, "0", 0, 1024, "N",                                                      \
+      "from scratch: key/value heads; 0: as many as query heads")                            \
     X(I64, ffn, "256", 8, 1e6, "N", "from scratch: inner width of the MLP")                  \
     X(BOOL, tied, "false", 0, 0, "", "from scratch: the head is the embedding")              \
     X(I64, context, "0", 0, 1e7, "N", "positions; 0: the model's own, 512 from scratch")     \
-    X(STR, data, "", 0, 0, "FILE", "training records: messages, prompt and response, text, or ids") \
+    X(STR, data, "", 0, 0, "FILE",                                                           \
+      "training records: messages, prompt and response, text, or ids")                       \
     X(STR, val, "", 0, 0, "FILE", "validation records")                                      \
     X(STR, map, "", 0, 0, "F=THEIRS,...", "names of fields in the records")                  \
     X(STR, chat, "auto", 0, 0, "NAME", "chat layout of messages")                            \
     X(BOOL, loss_on_all, "false", 0, 0, "", "prompts are learnt, too")                       \
-    X(BOOL, truncate, "false", 0, 0, "", "cut documents beyond the context instead of leaving them out") \
+    X(BOOL, truncate, "false", 0, 0, "",                                                     \
+      "cut documents beyond the context instead of leaving them out")                        \
     X(I64, steps, "1000", 1, 1e9, "S", "updates")                                            \
     X(I64, seqs, "64", 1, 1e6, "B", "documents of one update")                               \
-    X(I64, micro, "4096", 1, 1e8, "TOKENS", "tokens of one batch; changes memory and speed, no bit") \
+    X(I64, micro, "4096", 1, 1e8, "TOKENS",                                                  \
+      "tokens of one batch; changes memory and speed, no bit")                               \
     X(F64, lr, "0.001", 0, 10, "X", "largest learning rate")                                 \
     X(F64, lr_floor, "0.1", 0, 1, "X", "share of it at the end of the schedule")             \
     X(I64, warmup, "0", 0, 1e9, "STEPS", "updates over which it rises")                      \
@@ -45,12 +50,14 @@
     X(STR, freeze, "", 0, 0, "PATTERNS", "parameters that stay as they are")                 \
     X(ENUM, compute, "f32", 0, 0, "f32|bf16", "how the linear layers compute")               \
     X(ENUM, state, "f32", 0, 0, "f32|bf16", "format of the optimiser's moments")             \
-    X(I64, recompute, "0", 0, 512, "LAYERS", "layers whose activations are computed again instead of kept") \
+    X(I64, recompute, "0", 0, 512, "LAYERS",                                                 \
+      "layers whose activations are computed again instead of kept")                         \
     X(I64, eval_every, "0", 0, 1e9, "STEPS", "validation loss every so often; 0: never")     \
     X(I64, sample_every, "0", 0, 1e9, "STEPS", "show some samples every so often; 0: never") \
     X(I64, samples, "4", 1, 32, "N", "how many")                                             \
     X(I64, sample_tokens, "64", 1, 1e6, "N", "of at most so many tokens")                    \
-    X(I64, save_every, "0", 0, 1e9, "STEPS", "checkpoint every so often; the last step always has one") \
+    X(I64, save_every, "0", 0, 1e9, "STEPS",                                                 \
+      "checkpoint every so often; the last step always has one")                             \
     X(I64, keep, "2", 0, 1e6, "N", "newest checkpoints kept; 0: all")                        \
     X(STR, out, "", 0, 0, "RUN", "the run's folder")                                         \
     X(STR, resume, "", 0, 0, "RUN", "go on with this run from its newest checkpoint")        \
@@ -103,7 +110,11 @@ static rex_sft_opts to_run(const sft_opts *o, const char *json) {
     r.eval_every = o->eval_every; r.sample_every = o->sample_every; r.samples = o->samples;
     r.sample_tokens = o->sample_tokens; r.save_every = o->save_every; r.keep = o->keep;
     r.recompute = o->recompute; r.layers = o->layers; r.width = o->width; r.heads = o->heads;
-    r.kv_heads = o->kv_heads; r.ffn = o->ffn; r.vocab = o->vocab; r.seed = o->seed; r.threads = o->threads;
+    r.kv_heads = o->kv_heads;
+    r.ffn = o->ffn;
+    r.vocab = o->vocab;
+    r.seed = o->seed;
+    r.threads = o->threads;
     r.lr = o->lr; r.lr_floor = o->lr_floor; r.beta1 = o->beta1; r.beta2 = o->beta2; r.eps = o->eps;
     r.weight_decay = o->weight_decay; r.clip = o->clip; r.schedule = (rex_schedule)o->schedule;
     r.tied = o->tied; r.build_chars = o->build == 1; r.loss_on_all = o->loss_on_all;
@@ -142,11 +153,15 @@ const rex_cmd rex_cmd_sft = {
     .name = "sft",
     .summary = "supervised training, from a model or from scratch",
     .usage = "(--model M | --init tiny) --data F --steps S --seqs B --lr X --out RUN",
-    .text = "Trains on JSON lines with `messages`, `prompt` and `response`, `text`, or token ids; responses\n"
-            "alone are learnt unless --loss-on-all. The run's folder holds run.json, steps.jsonl (the\n"
-            "same bytes for the same run, whatever the threads), timing.jsonl and checkpoints, each an\n"
-            "ordinary Hugging Face model folder with one state file. A run that was stopped or killed goes\n"
-            "on with --resume RUN and the same options, and ends with the same bytes.",
+    .text =
+        "Trains on JSON lines with `messages`, `prompt` and `response`, `text`, or token ids; "
+        "responses\n"
+        "alone are learnt unless --loss-on-all. The run's folder holds run.json, steps.jsonl (the\n"
+        "same bytes for the same run, whatever the threads), timing.jsonl and checkpoints, each "
+        "an\n"
+        "ordinary Hugging Face model folder with one state file. A run that was stopped or killed "
+        "goes\n"
+        "on with --resume RUN and the same options, and ends with the same bytes.",
     .opt = options,
     .n_opt = N_OPT,
     .opt_bytes = sizeof(sft_opts),

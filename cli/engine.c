@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * engine: what the commands that run a model share: opening it with its tokenizer, prompts to ids,
- * pairs of a pool. A plain string is never silently put into a chat layout and a chat never silently
- * flattened: --chat decides.
+ * pairs of a pool. A plain string is never silently put into a chat layout and a chat never
+ * silently flattened: --chat decides.
  */
 #include "cli.h"
 
@@ -24,9 +24,11 @@ static rex_status open_tok(rex_cli_engine *g, rex_err *e) {
     const rex_cli_setup *s = &g->set;
     const bool given = s->tokenizer && *s->tokenizer;
     if (!given && !has_tokenizer(s->model))
-        return rex_fail(&g->no_tok, REX_EARG, -1, "%s has no tokenizer.json: give --tokenizer FILE", s->model),
+        return rex_fail(&g->no_tok, REX_EARG, -1, "%s has no tokenizer.json: give --tokenizer FILE",
+                        s->model),
                REX_OK;
-    const rex_status st = rex_tok_open(given ? s->tokenizer : s->model, &g->tok, given ? e : &g->no_tok);
+    const rex_status st =
+        rex_tok_open(given ? s->tokenizer : s->model, &g->tok, given ? e : &g->no_tok);
     if (given) REX_TRY(st);
     if (st != REX_OK) {
         rex_cli_note("warning: no text, token ids only: %s", g->no_tok.text);
@@ -34,8 +36,10 @@ static rex_status open_tok(rex_cli_engine *g, rex_err *e) {
     }
     const int64_t V = rex_model_about(g->model)->vocab;
     if (rex_tok_size(g->tok) > V)
-        return rex_fail(e, REX_EFORMAT, -1, "the tokenizer has %lld tokens, the model only %lld: they do not "
-                        "belong together", (long long)rex_tok_size(g->tok), (long long)V);
+        return rex_fail(e, REX_EFORMAT, -1,
+                        "the tokenizer has %lld tokens, the model only %lld: they do not "
+                        "belong together",
+                        (long long)rex_tok_size(g->tok), (long long)V);
     return REX_OK;
 }
 
@@ -48,7 +52,8 @@ rex_status rex_cli_engine_open(const rex_cli_setup *set, rex_cli_engine *g, rex_
     o.context = set->context;
     o.compute = set->compute == 1 ? REX_COMPUTE_BF16 : REX_COMPUTE_F32;
     const char *chat = set->chat ? set->chat : "auto";
-    if (strcmp(chat, "auto") != 0 && strcmp(chat, "none") != 0) REX_TRY(rex_chat_find(chat, &g->chat, e));
+    if (strcmp(chat, "auto") != 0 && strcmp(chat, "none") != 0)
+        REX_TRY(rex_chat_find(chat, &g->chat, e));
     REX_TRY(rex_model_open(set->model, &o, g->pool, &g->model, e));
     return open_tok(g, e);
 }
@@ -60,13 +65,13 @@ void rex_cli_engine_close(rex_cli_engine *g) {
     *g = (rex_cli_engine){0};
 }
 
-/* ---- prompts ------------------------------------------------------------------------------------------ */
+/* ---- prompts ----------------------------------------------------------------------------- */
 
-static rex_status chat_ids(rex_cli_engine *g, const rex_msg *msg, size_t n, rex_arena *a, rex_ids *ids,
-                           rex_str *shown, rex_err *e) {
+static rex_status chat_ids(rex_cli_engine *g, const rex_msg *msg, size_t n, rex_arena *a,
+                           rex_ids *ids, rex_str *shown, rex_err *e) {
     if (!g->chat) REX_TRY(rex_chat_of(g->tok, &g->chat, e));
-    return rex_chat_encode(g->tok, g->chat, msg, n, true, g->set.special ? REX_TOK_SPECIAL : 0, a, ids, shown,
-                           e);
+    return rex_chat_encode(g->tok, g->chat, msg, n, true, g->set.special ? REX_TOK_SPECIAL : 0, a,
+                           ids, shown, e);
 }
 
 static rex_status prompt_ids(rex_cli_engine *g, const rex_prompt *p, rex_arena *a, rex_ids *ids,
@@ -78,17 +83,20 @@ static rex_status prompt_ids(rex_cli_engine *g, const rex_prompt *p, rex_arena *
         const int64_t V = rex_model_about(g->model)->vocab;
         for (size_t i = 0; i < p->n_ids; i++) {
             if (p->ids[i] < 0 || p->ids[i] >= V)
-                return rex_fail(e, REX_EFORMAT, (int64_t)i, "token id %d is outside the vocabulary of %lld",
-                                (int)p->ids[i], (long long)V);
+                return rex_fail(e, REX_EFORMAT, (int64_t)i,
+                                "token id %d is outside the vocabulary of %lld", (int)p->ids[i],
+                                (long long)V);
             v[i] = p->ids[i];
         }
         *ids = (rex_ids){v, p->n_ids};
         return REX_OK;
     }
-    if (!g->tok) return rex_fail(e, g->no_tok.code, -1, "text needs a tokenizer: %s", g->no_tok.text);
+    if (!g->tok)
+        return rex_fail(e, g->no_tok.code, -1, "text needs a tokenizer: %s", g->no_tok.text);
     if (p->chat) {
         if (g->set.chat && strcmp(g->set.chat, "none") == 0)
-            return rex_fail(e, REX_EFORMAT, -1, "a chat, but --chat none: it is not flattened silently");
+            return rex_fail(e, REX_EFORMAT, -1,
+                            "a chat, but --chat none: it is not flattened silently");
         return chat_ids(g, p->msg, p->n_msg, a, ids, shown, e);
     }
     if (g->chat && g->set.chat && strcmp(g->set.chat, "auto") != 0) {
@@ -96,20 +104,21 @@ static rex_status prompt_ids(rex_cli_engine *g, const rex_prompt *p, rex_arena *
         return chat_ids(g, &one, 1, a, ids, shown, e);
     }
     *shown = p->text;
-    return rex_tok_encode(g->tok, p->text, REX_TOK_BOS | (g->set.special ? REX_TOK_SPECIAL : 0), a, ids, NULL,
-                          e);
+    return rex_tok_encode(g->tok, p->text, REX_TOK_BOS | (g->set.special ? REX_TOK_SPECIAL : 0), a,
+                          ids, NULL, e);
 }
 
-rex_status rex_cli_encode(rex_cli_engine *g, const rex_prompt *p, rex_arena *a, rex_ids *ids, rex_str *shown,
-                          rex_err *e) {
+rex_status rex_cli_encode(rex_cli_engine *g, const rex_prompt *p, rex_arena *a, rex_ids *ids,
+                          rex_str *shown, rex_err *e) {
     rex_status st = prompt_ids(g, p, a, ids, shown, e);
-    if (st == REX_OK && ids->n == 0) st = rex_fail(e, REX_EFORMAT, -1, "no tokens: nothing to go on from");
+    if (st == REX_OK && ids->n == 0)
+        st = rex_fail(e, REX_EFORMAT, -1, "no tokens: nothing to go on from");
     if (st == REX_OK) return st;
     return rex_fail_in(e, st, "line %lld: prompt %.*s", (long long)p->no,
                        (int)(p->id.n > 60 ? 60 : p->id.n), p->id.p);
 }
 
-/* ---- pairs ---------------------------------------------------------------------------------------------- */
+/* ---- pairs ------------------------------------------------------------------------------- */
 
 static rex_status response_ids(rex_cli_engine *g, const rex_sample *s, rex_arena *a, rex_ids *ids,
                                rex_err *e) {
@@ -117,14 +126,17 @@ static rex_status response_ids(rex_cli_engine *g, const rex_sample *s, rex_arena
         const int64_t V = rex_model_about(g->model)->vocab;
         for (size_t i = 0; i < s->n_ids; i++)
             if (s->ids[i] < 0 || s->ids[i] >= V)
-                return rex_fail(e, REX_EFORMAT, s->no, "line %lld: token id %d is outside the vocabulary of "
-                                "%lld", (long long)s->no, (int)s->ids[i], (long long)V);
+                return rex_fail(e, REX_EFORMAT, s->no,
+                                "line %lld: token id %d is outside the vocabulary of "
+                                "%lld",
+                                (long long)s->no, (int)s->ids[i], (long long)V);
         *ids = (rex_ids){(int32_t *)(uintptr_t)s->ids, s->n_ids};
         return REX_OK;
     }
     const bool text = (s->has & REX_F(TEXT)) != 0;
     if (!text && !(s->has & REX_F(RESPONSE)))
-        return rex_fail(e, REX_EFORMAT, s->no, "line %lld: neither ids nor text nor response", (long long)s->no);
+        return rex_fail(e, REX_EFORMAT, s->no, "line %lld: neither ids nor text nor response",
+                        (long long)s->no);
     if (!g->tok) return rex_fail(e, g->no_tok.code, s->no, "line %lld: text needs a tokenizer: %s",
                                  (long long)s->no, g->no_tok.text);
     return rex_tok_encode(g->tok, text ? s->text : s->response, 0, a, ids, NULL, e);
@@ -145,15 +157,17 @@ rex_status rex_cli_pairs(rex_cli_engine *g, const char *path, const char *map, r
             REX_TRY(rex_prompt_parse(a, s->line, s->no, map, &text, e));
             REX_TRY(rex_cli_encode(g, &text, a, &prompt, &shown, e));
         } else {
-            const rex_prompt given = {.id = s->prompt_id, .ids = s->prompt_ids, .n_ids = s->n_prompt_ids,
-                                      .no = s->no};
+            const rex_prompt given = {
+                .id = s->prompt_id, .ids = s->prompt_ids, .n_ids = s->n_prompt_ids, .no = s->no};
             rex_str shown;
             REX_TRY(rex_cli_encode(g, &given, a, &prompt, &shown, e));
         }
         REX_TRY(response_ids(g, s, a, &ids, e));
         if ((int64_t)(prompt.n + ids.n) > ctx)
-            return rex_fail(e, REX_ELIMIT, s->no, "line %lld: %zu + %zu tokens are longer than the context of "
-                            "%lld", (long long)s->no, prompt.n, ids.n, (long long)ctx);
+            return rex_fail(e, REX_ELIMIT, s->no,
+                            "line %lld: %zu + %zu tokens are longer than the context of "
+                            "%lld",
+                            (long long)s->no, prompt.n, ids.n, (long long)ctx);
         p[i] = (rex_gen_pair){prompt.v, ids.v, prompt.n, ids.n};
     }
     *pair = p;

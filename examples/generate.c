@@ -15,8 +15,9 @@ static rex_status show(void *ud, const rex_gen_sample *s, rex_err *e) {
     (void)e;
     double logp = 0;
     for (size_t i = 0; i < s->n; i++) logp += s->logp[i];
-    printf("%u: %zu tokens, log-probability %.3f, feature %.4f %.4f ...: %.*s\n", (unsigned)s->sample, s->n, logp,
-           s->feature[0], s->feature[1], (int)s->text.n, s->text.p);
+    printf("%u: %zu tokens, log-probability %.3f, feature %.4f %.4f ...: %.*s\n",
+           (unsigned)s->sample, s->n, logp, s->feature[0], s->feature[1], (int)s->text.n,
+           s->text.p);
     return REX_OK;
 }
 

@@ -137,7 +137,7 @@ static void all_tables(void (*one)(uint32_t seed), uint32_t cases) {
     free(scratch);
 }
 
-/* ---- products ------------------------------------------------------------------------------- */
+/* ---- products ---------------------------------------------------------------------------- */
 
 static void one_gemm(uint32_t seed) {
     const kind k = (kind)(seed % KINDS);
@@ -238,7 +238,7 @@ START_TEST(t_pack_equals_ref_and_turns) {
 }
 END_TEST
 
-/* ---- attention ------------------------------------------------------------------------------ */
+/* ---- attention --------------------------------------------------------------------------- */
 
 /* Sequences that share a prefix and have tails of their own, cut at odd places. */
 static void one_attn(uint32_t seed) {
@@ -373,7 +373,7 @@ START_TEST(t_attention_gradient_equals_ref) {
 }
 END_TEST
 
-/* ---- rows ----------------------------------------------------------------------------------- */
+/* ---- rows -------------------------------------------------------------------------------- */
 
 static void one_row(uint32_t seed) {
     const kind k = (kind)(seed % KINDS);
@@ -487,7 +487,7 @@ START_TEST(t_adamw_equals_ref) {
 }
 END_TEST
 
-/* ---- against double precision --------------------------------------------------------------- */
+/* ---- against double precision ------------------------------------------------------------ */
 
 static void need_ref(void) {
     slab[0] = calloc(SLAB, sizeof(float));

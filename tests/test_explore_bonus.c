@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Bonuses and projections: the worked leverage tables, saturation, the identities between forms, the
- * covariance handle against a fresh factorisation, eigenvalues, random matrices against their law.
+ * Bonuses and projections: the worked leverage tables, saturation, the identities between forms,
+ * the covariance handle against a fresh factorisation, eigenvalues, random matrices against their
+ * law.
  */
 #include "../src/explore/explore.h"
 #include "rex_test.h"
@@ -62,15 +63,42 @@ START_TEST(t_worked_saturation) {
         int set;
         double scale, want[8], sum;
     } v[] = {
-        {0, 1, {0.874477, 0.874454, 0.874395, 0.874449, 0.874446, 0.874438, 0.874429, 0.874444}, 6.995531},
-        {0, .1, {0.825815, 0.823754, 0.818641, 0.823372, 0.823009, 0.822335, 0.821413, 0.822703}, 6.581042},
-        {0, .01, {0.130626, 0.127072, 0.117635, 0.126740, 0.124564, 0.122613, 0.116949, 0.119841}, 0.986040},
-        {1, 1, {0.709773, 0.709746, 0.874420, 0.874467, 0.874449, 0.874470, 0.874450, 0.874445}, 6.666220},
-        {1, .1, {0.372872, 0.372822, 0.820819, 0.824894, 0.823272, 0.825313, 0.823273, 0.822876}, 5.686140},
-        {1, .01, {0.089217, 0.089297, 0.120943, 0.129568, 0.122024, 0.132650, 0.122749, 0.121677}, 0.928125},
-        {2, 1, {0.374875, 0.374875, 0.874421, 0.874467, 0.874450, 0.874472, 0.874450, 0.874445}, 5.996454},
-        {2, .1, {0.362910, 0.362910, 0.820836, 0.824891, 0.823298, 0.825317, 0.823267, 0.822878}, 5.666308},
-        {2, .01, {0.089166, 0.089166, 0.120980, 0.129551, 0.122103, 0.132594, 0.122721, 0.121685}, 0.927963},
+        {0,
+         1,
+         {0.874477, 0.874454, 0.874395, 0.874449, 0.874446, 0.874438, 0.874429, 0.874444},
+         6.995531},
+        {0,
+         .1,
+         {0.825815, 0.823754, 0.818641, 0.823372, 0.823009, 0.822335, 0.821413, 0.822703},
+         6.581042},
+        {0,
+         .01,
+         {0.130626, 0.127072, 0.117635, 0.126740, 0.124564, 0.122613, 0.116949, 0.119841},
+         0.986040},
+        {1,
+         1,
+         {0.709773, 0.709746, 0.874420, 0.874467, 0.874449, 0.874470, 0.874450, 0.874445},
+         6.666220},
+        {1,
+         .1,
+         {0.372872, 0.372822, 0.820819, 0.824894, 0.823272, 0.825313, 0.823273, 0.822876},
+         5.686140},
+        {1,
+         .01,
+         {0.089217, 0.089297, 0.120943, 0.129568, 0.122024, 0.132650, 0.122749, 0.121677},
+         0.928125},
+        {2,
+         1,
+         {0.374875, 0.374875, 0.874421, 0.874467, 0.874450, 0.874472, 0.874450, 0.874445},
+         5.996454},
+        {2,
+         .1,
+         {0.362910, 0.362910, 0.820836, 0.824891, 0.823298, 0.825317, 0.823267, 0.822878},
+         5.666308},
+        {2,
+         .01,
+         {0.089166, 0.089166, 0.120980, 0.129551, 0.122103, 0.132594, 0.122721, 0.121685},
+         0.927963},
     };
     for (size_t c = 0; c < sizeof v / sizeof *v; c++) {
         double x[8][32];
@@ -259,7 +287,8 @@ START_TEST(t_refactorisation_bounds_drift) {
         memcpy(last[i % 8], h, sizeof h);
         CHECK_OK(rex_ellipse_add(x, h, &e), e);
     }
-    for (uint32_t i = 10000 - 8; i < 10000; i++) CHECK_OK(rex_ellipse_add(fresh, last[i % 8], &e), e);
+    for (uint32_t i = 10000 - 8; i < 10000; i++)
+        CHECK_OK(rex_ellipse_add(fresh, last[i % 8], &e), e);
     for (int i = 0; i < 8; i++) {
         const double want = rex_ellipse_bonus(fresh, last[i]);
         CHECK_NEAR(rex_ellipse_bonus(x, last[i]), want, 1e-8);
@@ -269,7 +298,7 @@ START_TEST(t_refactorisation_bounds_drift) {
     rex_ellipse_close(fresh);
 } END_TEST
 
-/* ---- projection ----------------------------------------------------------------------------------- */
+/* ---- projection -------------------------------------------------------------------------- */
 
 /* The matrix itself: the image of each unit vector. */
 static rex_status matrix_of(rex_project_kind kind, uint64_t seed, int64_t in, int64_t out, float *m,
@@ -393,8 +422,8 @@ START_TEST(t_allocations_may_fail) {
     REX_TORTURE(all_of_it(&e));
 } END_TEST
 
-REX_TEST_MAIN("explore_bonus", t_worked_leverages, t_worked_saturation, t_forms_agree_on_random_groups,
-              t_eigenvalues_of_known_matrices, t_normalisations,
+REX_TEST_MAIN("explore_bonus", t_worked_leverages, t_worked_saturation,
+              t_forms_agree_on_random_groups, t_eigenvalues_of_known_matrices, t_normalisations,
               t_ellipse_refuses_what_was_never_added, t_refactorisation_bounds_drift,
               t_sparse_matrix_follows_its_law, t_projection_is_named_by_seed,
               t_projection_is_a_product, t_allocations_may_fail)

@@ -101,7 +101,11 @@ START_TEST(t_worked_scores_after_picks) {
     } v[] = {
         {false, 1, {0, 0}, 1, {0.857143, 1.107143, 4.714286, 8.714286, 3.714286, 0.857143}},
         {false, 1, {0, 3}, 2, {0.823529, 1.106618, 3.602941, 0.897059, 3.661765, 0.415441}},
-        {false, .01, {0, 0}, 1, {0.998336, 25.998336, 450.249584, 833.777038, 333.777038, 83.361065}},
+        {false,
+         .01,
+         {0, 0},
+         1,
+         {0.998336, 25.998336, 450.249584, 833.777038, 333.777038, 83.361065}},
         {false, .01, {0, 3}, 2, {0.997805, 23.082723, 342.197046, 0.998802, 332.410340, 27.182724}},
         {true, 1, {0, 0}, 1, {0.799722, 0.937065, 2.777469, 3.919332, 3.485396, 0.033032}},
         {true, 1, {0, 3}, 2, {0.552446, 0.678117, 2.776364, 0.796720, 2.839129, 0.032938}},
@@ -194,7 +198,7 @@ START_TEST(t_worked_samples_to_correct) {
     }
 } END_TEST
 
-/* ---- random problems ------------------------------------------------------------------------- */
+/* ---- random problems --------------------------------------------------------------------- */
 
 typedef struct {
     int64_t n, d;
@@ -261,19 +265,22 @@ START_TEST(t_fast_is_plain_on_random_problems) {
             for (; n_start < 3; n_start++) start[n_start] = 2 * n_start;
         rex_err e;
         CHECK_OK(rex_select_plain(&p.o, 0, &p.r, start, n_start, want, want_score, &e), e);
-        const rex_greedy_tune tune = {1 + (int64_t)below(seed, 15, 9), 1 + (int64_t)below(seed, 16, 9),
-                                      0.5};
+        const rex_greedy_tune tune = {1 + (int64_t)below(seed, 15, 9),
+                                      1 + (int64_t)below(seed, 16, 9), 0.5};
         CHECK_OK(order_of(&p.o, 0, &p.r, start, n_start, NULL, below(seed, 17, 2) ? &tune : NULL,
                           p.n - n_start, got, score, &e), e);
         for (int64_t i = 0; i < p.n - n_start; i++) {
             if (got[i] != want[i]) {
-                rex_test_fail(__FILE__, __LINE__, "seed %u (%s, n %lld, d %lld): place %lld is %lld, "
-                              "want %lld (scores %.17g and %.17g)", seed, rex_select_name(p.o.rule),
-                              (long long)p.n, (long long)p.d, (long long)i, (long long)got[i],
-                              (long long)want[i], score[i], want_score[i]);
+                rex_test_fail(__FILE__, __LINE__,
+                              "seed %u (%s, n %lld, d %lld): place %lld is %lld, "
+                              "want %lld (scores %.17g and %.17g)",
+                              seed, rex_select_name(p.o.rule), (long long)p.n, (long long)p.d,
+                              (long long)i, (long long)got[i], (long long)want[i], score[i],
+                              want_score[i]);
                 break;
             }
-            if (isfinite(want_score[i])) /* the explicit inverse loses more digits than the fast form */
+            if (isfinite(
+                    want_score[i])) /* the explicit inverse loses more digits than the fast form */
                 CHECK_NEAR(score[i], want_score[i], 1e-8 * (1.0 + fabs(want_score[i])));
             else
                 CHECK(score[i] == want_score[i]);
@@ -295,8 +302,9 @@ START_TEST(t_cutting_up_changes_nothing) {
         double want_score[64], score[64];
         CHECK_OK(order_of(&p.o, 9, &p.r, NULL, 0, NULL, NULL, p.n, want, want_score, &e), e);
         for (size_t t = 0; t < sizeof tunes / sizeof *tunes; t++) {
-            CHECK_OK(order_of(&p.o, 9, &p.r, NULL, 0, t % 2 ? pool : NULL, &tunes[t], p.n, got, score,
-                              &e), e);
+            CHECK_OK(order_of(&p.o, 9, &p.r, NULL, 0, t % 2 ? pool : NULL, &tunes[t], p.n, got,
+                              score, &e),
+                     e);
             CHECK_MEM(got, want, (size_t)p.n * sizeof *got);
             CHECK_MEM(score, want_score, (size_t)p.n * sizeof *score);
         }
@@ -425,11 +433,12 @@ START_TEST(t_large_pools_take_the_same_picks) {
     free(wide);
 } END_TEST
 
-/* ---- ties and degenerate pools ----------------------------------------------------------------- */
+/* ---- ties and degenerate pools ----------------------------------------------------------- */
 
 START_TEST(t_ties_go_to_the_lowest_index) {
     /* the corners of a cross: all norms equal, everything symmetric */
-    static const double x[6][3] = {{0, 0, 2}, {2, 0, 0}, {0, 2, 0}, {0, 0, -2}, {-2, 0, 0}, {0, -2, 0}};
+    static const double x[6][3] = {{0, 0, 2},  {2, 0, 0},  {0, 2, 0},
+                                   {0, 0, -2}, {-2, 0, 0}, {0, -2, 0}};
     rex_select_opts o = elliptical(true, 1.0, REX_FIRST_BEST, 0);
     const rex_select_rows r = rows_of(x[0], 6, 3);
     int64_t got[6];
@@ -502,7 +511,7 @@ START_TEST(t_each_pick_is_the_best_addition) {
     }
 } END_TEST
 
-/* ---- start sets and streams ----------------------------------------------------------------------- */
+/* ---- start sets and streams -------------------------------------------------------------- */
 
 /* A prefix given as start set continues the order; any budget is a prefix. */
 START_TEST(t_prefixes_and_starts_continue) {
@@ -517,8 +526,9 @@ START_TEST(t_prefixes_and_starts_continue) {
             CHECK_OK(order_of(&p.o, 1, &p.r, NULL, 0, NULL, NULL, cut, tail, tail_score, &e), e);
             CHECK_MEM(tail, whole, (size_t)cut * sizeof *tail);
             if (p.o.first == REX_FIRST_INDEX && cut == 0) continue;
-            CHECK_OK(order_of(&p.o, 1, &p.r, whole, cut, NULL, NULL, p.n - cut, tail, tail_score, &e),
-                     e);
+            CHECK_OK(
+                order_of(&p.o, 1, &p.r, whole, cut, NULL, NULL, p.n - cut, tail, tail_score, &e),
+                e);
             CHECK_MEM(tail, whole + cut, (size_t)(p.n - cut) * sizeof *tail);
             CHECK_MEM(tail_score, score + cut, (size_t)(p.n - cut) * sizeof *tail_score);
         }
@@ -630,10 +640,10 @@ START_TEST(t_allocations_may_fail) {
     }
 } END_TEST
 
-REX_TEST_MAIN("explore_select", t_worked_orders_and_scores, t_worked_scores_after_picks,
-              t_exclusion_is_needed, t_worked_samples_to_correct, t_fast_is_plain_on_random_problems,
-              t_cutting_up_changes_nothing, t_element_types_agree, t_order_of_rows_does_not_matter,
-              t_large_pools_take_the_same_picks, t_ties_go_to_the_lowest_index,
-              t_equal_rows_score_nothing, t_each_pick_is_the_best_addition,
-              t_prefixes_and_starts_continue, t_streams_go_on, t_bad_input_is_told,
-              t_masses_stay_in_logarithms, t_allocations_may_fail)
+REX_TEST_MAIN(
+    "explore_select", t_worked_orders_and_scores, t_worked_scores_after_picks,
+    t_exclusion_is_needed, t_worked_samples_to_correct, t_fast_is_plain_on_random_problems,
+    t_cutting_up_changes_nothing, t_element_types_agree, t_order_of_rows_does_not_matter,
+    t_large_pools_take_the_same_picks, t_ties_go_to_the_lowest_index, t_equal_rows_score_nothing,
+    t_each_pick_is_the_best_addition, t_prefixes_and_starts_continue, t_streams_go_on,
+    t_bad_input_is_told, t_masses_stay_in_logarithms, t_allocations_may_fail)

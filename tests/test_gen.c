@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_gen: sampling against hand-made distributions and brute force, and the law of docs/numerics.md
- * by memcmp: batch mates, order, chunks, threads, tables, prefixes, and scoring never change a bit.
+ * test_gen: sampling against hand-made distributions and brute force, and the law of
+ * docs/numerics.md by memcmp: batch mates, order, chunks, threads, tables, prefixes, and scoring
+ * never change a bit.
  */
 #include "../src/gen/gen.h"
 #include "rex_test.h"
 
 #define GOLDEN "tests/golden/models/"
 
-/* ---- records of a run -------------------------------------------------------------------------------- */
+/* ---- records of a run -------------------------------------------------------------------- */
 
 enum { MAX_T = 48, MAX_D = 64, MAX_S = 128 };
 
@@ -61,8 +62,8 @@ static rex_model *load(const char *name, const char *kernel, rex_compute compute
 /* Three prompts of different lengths, two of which share a beginning; numbers of samples differ. */
 static const int32_t prompt_a[] = {1, 17, 33, 5, 90, 41, 41, 8};
 static const int32_t prompt_b[] = {1, 17, 33, 5, 7};
-static const int32_t prompt_c[] = {64, 12, 9, 10, 11, 80, 81, 82, 83, 84, 85, 86, 20, 21, 22, 23, 24, 25,
-                                   26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37};
+static const int32_t prompt_c[] = {64, 12, 9,  10, 11, 80, 81, 82, 83, 84, 85, 86, 20, 21, 22,
+                                   23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37};
 static const rex_gen_prompt prompts[] = {
     {0x1234567890abcdefu, prompt_a, sizeof prompt_a / 4, 0, 9},
     {0xfedcba0987654321u, prompt_b, sizeof prompt_b / 4, 3, 4},
@@ -83,8 +84,8 @@ static rex_gen_opts base_opts(void) {
     return o;
 }
 
-static void run(const rex_model *m, int threads, const rex_gen_opts *o, const rex_gen_prompt *p, size_t n,
-                records *out) {
+static void run(const rex_model *m, int threads, const rex_gen_opts *o, const rex_gen_prompt *p,
+                size_t n, records *out) {
     rex_pool *pool = NULL;
     rex_engine *g = NULL;
     rex_err e = {0};
@@ -124,9 +125,10 @@ static void same(const char *what, const records *a, const records *b) {
             rex_test_fail(__FILE__, __LINE__, "%s: sample %zu differs", what, i);
 }
 
-/* ---- the law ------------------------------------------------------------------------------------------- */
+/* ---- the law ----------------------------------------------------------------------------- */
 
-static const char *const families[] = {"llama", "llama3", "mistral", "qwen2", "qwen3", "phi3", "gemma3"};
+static const char *const families[] = {"llama", "llama3", "mistral", "qwen2",
+                                       "qwen3", "phi3",   "gemma3"};
 
 static void invariant(const char *name, rex_pooling pooling, rex_compute compute, bool kv_bf16) {
     rex_model *m = load(name, "ref", compute);
@@ -161,7 +163,8 @@ static void invariant(const char *name, rex_pooling pooling, rex_compute compute
         same(kern[i], &got, &want);
         rex_model_close(other);
     }
-    /* scored alone, backwards, in other chunks and threads: logp, entropy and feature are the same */
+    /* scored alone, backwards, in other chunks and threads: logp, entropy and feature are the same
+     */
     for (size_t i = 0; i < want.n; i++) {
         const size_t which = want.n - 1 - i;
         v.batch = 1 + (int64_t)i % 3;
@@ -210,7 +213,8 @@ START_TEST(t_gen_order_of_prompts) {
     const rex_gen_prompt turned[] = {prompts[2], prompts[0], prompts[1]};
     run(m, 2, &o, turned, N_PROMPT, &got);
     for (size_t i = 0; i < 6; i++) CHECK_MEM(got.r[i].ids, want.r[13 + i].ids, sizeof got.r[i].ids);
-    for (size_t i = 0; i < 13; i++) CHECK_MEM(got.r[6 + i].feature, want.r[i].feature, sizeof got.r[i].feature);
+    for (size_t i = 0; i < 13; i++)
+        CHECK_MEM(got.r[6 + i].feature, want.r[i].feature, sizeof got.r[i].feature);
     /* a part of a prompt's samples is that part */
     rex_gen_prompt part = prompts[0];
     part.first = 4;
@@ -223,7 +227,7 @@ START_TEST(t_gen_order_of_prompts) {
 }
 END_TEST
 
-/* ---- the sampler ------------------------------------------------------------------------------------------- */
+/* ---- the sampler ------------------------------------------------------------------------- */
 
 /* The distribution after all filters, by the words of the contract: a sort and four loops. */
 static void brute(const double *logit, int n, const rex_sampler *s, double *q) {
@@ -258,8 +262,8 @@ static void brute(const double *logit, int n, const rex_sampler *s, double *q) {
     for (int i = 0; i < kept; i++) q[order[i]] = p[order[i]] / sum;
 }
 
-/* Many named draws: what may not come never comes, the rest comes as often as it should, and logp, logq
- * and entropy are what the formulas say. */
+/* Many named draws: what may not come never comes, the rest comes as often as it should, and logp,
+ * logq and entropy are what the formulas say. */
 static void check_sampler(const rex_kern *k, rex_sampler s, int n, int salt) {
     enum { DRAWS = 20000 };
     float logit[64];
@@ -268,7 +272,8 @@ static void check_sampler(const rex_kern *k, rex_sampler s, int n, int salt) {
     void *scratch = malloc(rex_sampler_scratch(n));
     const rex_key dice = rex_key_make(99);
     for (int i = 0; i < n; i++)
-        wide[i] = logit[i] = (float)(int)(6.0 * rex_rand_normal(dice, REX_STREAM_TEST, (uint32_t)i, (uint32_t)salt, 0)) *
+        wide[i] = logit[i] = (float)(int)(6.0 * rex_rand_normal(dice, REX_STREAM_TEST, (uint32_t)i,
+                                                                (uint32_t)salt, 0)) *
                              0.25F; /* coarse: ties occur */
     const rex_sampler one = {1.0, 1.0, 0.0, 0, {{0, 0}}};
     brute(wide, n, &one, plain);
@@ -301,15 +306,18 @@ static void check_sampler(const rex_kern *k, rex_sampler s, int n, int salt) {
 }
 
 START_TEST(t_sampler_filters) {
-    static const rex_sampler s[] = {
-        {1.0, 1.0, 0.0, 0, {{0, 0}}},  {0.7, 1.0, 0.0, 0, {{0, 0}}},  {1.0, 1.0, 0.0, 5, {{0, 0}}},
-        {1.0, 0.8, 0.0, 0, {{0, 0}}},  {1.0, 1.0, 0.2, 0, {{0, 0}}},  {1.3, 0.9, 0.05, 20, {{0, 0}}},
-        {0.5, 0.95, 0.0, 3, {{0, 0}}}, {2.0, 1.0, 0.0, 1, {{0, 0}}},  {1.0, 1e-9, 0.0, 0, {{0, 0}}},
-        {1.0, 1.0, 1.0, 0, {{0, 0}}},  {1.0, 0.5, 0.9, 7, {{0, 0}}},
-    };
-    rex_kern k;
-    CHECK_STATUS(rex_kern_pick(NULL, &k, NULL), REX_OK);
-    for (size_t i = 0; i < sizeof s / sizeof s[0]; i++) check_sampler(&k, s[i], 50 - (int)i, (int)i);
+        static const rex_sampler s[] = {
+            {1.0, 1.0, 0.0, 0, {{0, 0}}},  {0.7, 1.0, 0.0, 0, {{0, 0}}},
+            {1.0, 1.0, 0.0, 5, {{0, 0}}},  {1.0, 0.8, 0.0, 0, {{0, 0}}},
+            {1.0, 1.0, 0.2, 0, {{0, 0}}},  {1.3, 0.9, 0.05, 20, {{0, 0}}},
+            {0.5, 0.95, 0.0, 3, {{0, 0}}}, {2.0, 1.0, 0.0, 1, {{0, 0}}},
+            {1.0, 1e-9, 0.0, 0, {{0, 0}}}, {1.0, 1.0, 1.0, 0, {{0, 0}}},
+            {1.0, 0.5, 0.9, 7, {{0, 0}}},
+        };
+        rex_kern k;
+        CHECK_STATUS(rex_kern_pick(NULL, &k, NULL), REX_OK);
+        for (size_t i = 0; i < sizeof s / sizeof s[0]; i++)
+            check_sampler(&k, s[i], 50 - (int)i, (int)i);
 }
 END_TEST
 
@@ -323,18 +331,23 @@ START_TEST(t_sampler_ties) {
     CHECK_STATUS(rex_kern_pick(NULL, &k, NULL), REX_OK);
     rex_sampler s = {1.0, 1.0, 0.0, 3, {{1, 2}}};
     for (uint32_t i = 0; i < 200; i++) {
-        CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){1, 2, i}, scratch, &got, NULL), REX_OK);
+        CHECK_STATUS(
+            rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){1, 2, i}, scratch, &got, NULL),
+            REX_OK);
         CHECK(got.token < 3);
     }
     s = (rex_sampler){1.0, 0.5, 0.0, 4, {{1, 2}}}; /* two of four reach one half exactly */
     for (uint32_t i = 0; i < 200; i++) {
-        CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){1, 2, i}, scratch, &got, NULL), REX_OK);
+        CHECK_STATUS(
+            rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){1, 2, i}, scratch, &got, NULL),
+            REX_OK);
         CHECK(got.token < 2);
         CHECK_NEAR(got.logq, log(0.5), 1e-6);
     }
     s = (rex_sampler){0.0, 1.0, 0.0, 0, {{1, 2}}};
     flat[5000] = flat[7000] = 1.0F;
-    CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){0}, scratch, &got, NULL), REX_OK);
+    CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){0}, scratch, &got, NULL),
+                 REX_OK);
     CHECK_EQ(got.token, 5000);
     CHECK(got.logq == 0.0F);
     /* tiles of the vocabulary are found: every third of a flat row comes as often as it should */
@@ -342,21 +355,24 @@ START_TEST(t_sampler_ties) {
     flat[5000] = flat[7000] = 0.0F;
     int third[3] = {0};
     for (uint32_t i = 0; i < 3000; i++) {
-        CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){3, 2, i}, scratch, &got, NULL), REX_OK);
+        CHECK_STATUS(
+            rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){3, 2, i}, scratch, &got, NULL),
+            REX_OK);
         third[got.token / 3000]++;
     }
     for (int i = 0; i < 3; i++) CHECK_NEAR(third[i], 1000, 160);
     flat[17] = NAN;
     flat[18] = INFINITY;
-    CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){0}, scratch, &got, NULL), REX_ENAN);
+    CHECK_STATUS(rex_sample_token(&k, &s, flat, flat, N, (rex_draw_name){0}, scratch, &got, NULL),
+                 REX_ENAN);
     free(scratch);
 }
 END_TEST
 
-/* ---- refusals, hooks ------------------------------------------------------------------------------------------- */
+/* ---- refusals, hooks --------------------------------------------------------------------- */
 
-static void lift(void *ud, size_t prompt, uint32_t sample, int32_t pos, const float *state, int64_t n_state,
-                 float *logit, int64_t n_logit) {
+static void lift(void *ud, size_t prompt, uint32_t sample, int32_t pos, const float *state,
+                 int64_t n_state, float *logit, int64_t n_logit) {
     (void)prompt;
     (void)sample;
     (void)pos;
@@ -364,7 +380,8 @@ static void lift(void *ud, size_t prompt, uint32_t sample, int32_t pos, const fl
     logit[*(int *)ud] += 1000.0F;
 }
 
-/* A hook decides what is drawn; logp stays that of the model. Stop ids and limits end a response. */
+/* A hook decides what is drawn; logp stays that of the model. Stop ids and limits end a response.
+ */
 START_TEST(t_gen_hooks_and_ends) {
     rex_model *m = load("llama", NULL, REX_COMPUTE_F32);
     rex_gen_opts o = base_opts();
@@ -383,7 +400,8 @@ START_TEST(t_gen_hooks_and_ends) {
     }
     size_t all[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
     score(m, 1, &o, prompts, got.r, all, got.n, &again);
-    for (size_t i = 0; i < got.n; i++) CHECK_MEM(again.r[i].logp, got.r[i].logp, sizeof got.r[i].logp);
+    for (size_t i = 0; i < got.n; i++)
+        CHECK_MEM(again.r[i].logp, got.r[i].logp, sizeof got.r[i].logp);
     o.stop_ids = &stop;
     o.n_stop_ids = 1;
     run(m, 1, &o, prompts, 1, &got);
@@ -421,7 +439,8 @@ START_TEST(t_gen_refusals) {
     rex_engine *g = NULL;
     records *none = calloc(1, sizeof *none);
     CHECK_STATUS(rex_gen_open(m, NULL, NULL, &o, &g, &e), REX_OK);
-    const rex_gen_prompt empty = {1, prompt_a, 0, 0, 1}, bad = {1, (const int32_t[]){5, 96}, 2, 0, 1};
+    const rex_gen_prompt empty = {1, prompt_a, 0, 0, 1},
+                         bad = {1, (const int32_t[]){5, 96}, 2, 0, 1};
     CHECK_STATUS(rex_gen_run(g, &empty, 1, keep, none, &e), REX_EARG);
     CHECK_STATUS(rex_gen_run(g, &bad, 1, keep, none, &e), REX_EARG);
     CHECK_HAS(e.text, "96");
@@ -457,4 +476,5 @@ START_TEST(t_gen_torture) {
 END_TEST
 
 REX_TEST_MAIN("gen", t_gen_law_families, t_gen_law_pooling, t_gen_law_bf16, t_gen_order_of_prompts,
-              t_sampler_filters, t_sampler_ties, t_gen_hooks_and_ends, t_gen_refusals, t_gen_torture)
+              t_sampler_filters, t_sampler_ties, t_gen_hooks_and_ends, t_gen_refusals,
+              t_gen_torture)

@@ -22,7 +22,8 @@ typedef struct {
 
 static rex_str field(rex_arena *a, rex_str raw) {
     rex_str s = { "", 0 };
-    if (raw.p && rex_jraw_kind(raw) == REX_J_STR && rex_jraw_str(a, raw, &s, NULL) != REX_OK) ck_abort();
+    if (raw.p && rex_jraw_kind(raw) == REX_J_STR && rex_jraw_str(a, raw, &s, NULL) != REX_OK)
+        ck_abort();
     return raw.p && rex_jraw_kind(raw) == REX_J_NUM ? raw : s;
 }
 
@@ -48,7 +49,9 @@ static void load(rows *t, const char *path) {
 
 static rows open_rows(void) {
     rows t = { 0 };
-    if (rex_arena_open(0, &t.a, NULL) != REX_OK || !(t.r = rex_arena_zero(t.a, 20000, sizeof *t.r, NULL))) ck_abort();
+    if (rex_arena_open(0, &t.a, NULL) != REX_OK ||
+        !(t.r = rex_arena_zero(t.a, 20000, sizeof *t.r, NULL)))
+        ck_abort();
     return t;
 }
 
@@ -79,15 +82,18 @@ static size_t count(const rows *t, bool solution, int flags, const char *what) {
     for (size_t k = 0; k < t->n; k++) {
         const rex_mark m = rex_arena_mark(a);
         const double start = now_us();
-        const rex_grade g = grade(a, t->r[k].gold, solution ? t->r[k].solution : t->r[k].gold, flags);
+        const rex_grade g =
+            grade(a, t->r[k].gold, solution ? t->r[k].solution : t->r[k].gold, flags);
         us[k] = now_us() - start;
         if (g.verdict == REX_VERDICT_correct) ok++;
-        else if (k - ok < 8) fprintf(stderr, "%s: gold %.*s: %s\n", what, (int)t->r[k].gold.n, t->r[k].gold.p, g.reason);
+        else if (k - ok < 8)
+            fprintf(stderr, "%s: gold %.*s: %s\n", what, (int)t->r[k].gold.n, t->r[k].gold.p,
+                    g.reason);
         rex_arena_back(a, m);
     }
     qsort(us, t->n, sizeof *us, by_time);
-    printf("%s: %zu of %zu correct; us median %.1f, 99%% %.1f, worst %.1f\n", what, ok, t->n, us[t->n / 2],
-           us[t->n * 99 / 100], us[t->n - 1]);
+    printf("%s: %zu of %zu correct; us median %.1f, 99%% %.1f, worst %.1f\n", what, ok, t->n,
+           us[t->n / 2], us[t->n * 99 / 100], us[t->n - 1]);
     CHECK(us[t->n * 99 / 100] < 1000.0);
     free(us);
     rex_arena_close(a);
@@ -121,7 +127,8 @@ START_TEST(t_math_gsm8k_and_aime_golds) {
     load(&t, rex_test_data("gsm8k/test.jsonl"));
     CHECK_EQ(t.n, 8792);
     CHECK_EQ(count(&t, false, REX_MATH_NO_IDENTITY, "gsm8k golds"), 8792);
-    static const char *const aime[] = { "aime/aime2024.jsonl", "aime/aime2025.jsonl", "aime/amc23.jsonl" };
+    static const char *const aime[] = {"aime/aime2024.jsonl", "aime/aime2025.jsonl",
+                                       "aime/amc23.jsonl"};
     t.n = 0;
     for (int k = 0; k < 3; k++) load(&t, rex_test_data(aime[k]));
     CHECK_EQ(t.n, 100);
@@ -129,7 +136,7 @@ START_TEST(t_math_gsm8k_and_aime_golds) {
     rex_arena_close(t.a);
 } END_TEST
 
-/* ---- rewritings ---------------------------------------------------------------------------------------- */
+/* ---- rewritings -------------------------------------------------------------------------- */
 
 typedef struct {
     char p[4096];
@@ -144,7 +151,9 @@ static void put(text *t, const char *p, size_t n) {
 }
 static void puts_(text *t, const char *s) { put(t, s, strlen(s)); }
 
-static bool starts(const char *p, size_t left, const char *s) { return left >= strlen(s) && !memcmp(p, s, strlen(s)); }
+static bool starts(const char *p, size_t left, const char *s) {
+    return left >= strlen(s) && !memcmp(p, s, strlen(s));
+}
 
 /* \frac{a}{b} with integers at p: their values and the length. */
 static size_t int_frac(const char *p, size_t left, long *a, long *b) {
@@ -173,7 +182,8 @@ static bool other_fractions(rex_str g, int way, text *out) {
         else if (way == 1) snprintf(s, sizeof s, "\\dfrac{%ld}{%ld}", a, b);
         else if (way == 2) snprintf(s, sizeof s, "\\tfrac{%ld}{%ld}", 2 * a, 2 * b);
         else if (way == 3) snprintf(s, sizeof s, "(%ld/%ld)", a, b);
-        else if (10000 % b == 0 && k == 0 && n == g.n) snprintf(s, sizeof s, "%.4f", (double)a / (double)b);
+        else if (10000 % b == 0 && k == 0 && n == g.n)
+            snprintf(s, sizeof s, "%.4f", (double)a / (double)b);
         else return false;
         puts_(out, s);
         any = true;
@@ -190,7 +200,8 @@ static size_t split(rex_str g, bool signs, rex_str *part) {
         const char ch = k < g.n ? g.p[k] : 0;
         if (strchr("([{", ch) && ch) depth++;
         if (strchr(")]}", ch) && ch) depth--;
-        const bool cut = signs ? (ch == '+' || ch == '-') && k > from && g.p[k - 1] != '^' : ch == ',';
+        const bool cut =
+            signs ? (ch == '+' || ch == '-') && k > from && g.p[k - 1] != '^' : ch == ',';
         if (k < g.n && !(depth == 0 && cut)) continue;
         if (n == 16) return 0;
         part[n++] = (rex_str){ g.p + from, k - from };
@@ -207,8 +218,10 @@ static bool has_any(rex_str g, const char *const *list, size_t n) {
 }
 
 static bool reordered_sum(rex_str g, text *out) {
-    static const char *const no[] = { "=", ",", "\\text", "\\mbox", "cup", "[", "\\begin", "<", ">", "\\le", "\\ge", "\\in", ":",
-                                      "\\pm", "sin", "cos", "tan", "cot", "sec", "csc", "log", "\\$", "%", "circ" };
+    static const char *const no[] = {"=",       ",",    "\\text", "\\mbox", "cup",  "[",
+                                     "\\begin", "<",    ">",      "\\le",   "\\ge", "\\in",
+                                     ":",       "\\pm", "sin",    "cos",    "tan",  "cot",
+                                     "sec",     "csc",  "log",    "\\$",    "%",    "circ"};
     rex_str part[16];
     if (has_any(g, no, sizeof no / sizeof *no) || g.n == 0 || g.p[0] == '(') return false;
     const size_t n = split(g, true, part);
@@ -225,7 +238,8 @@ static bool reordered_sum(rex_str g, text *out) {
 }
 
 static bool reordered_list(rex_str g, text *out) {
-    static const char *const no[] = { "(", "[", "\\text", "\\mbox", "=", "\\begin", ",\\!", "{,}", ";", ", \\!" };
+    static const char *const no[] = {"(",       "[",    "\\text", "\\mbox", "=",
+                                     "\\begin", ",\\!", "{,}",    ";",      ", \\!"};
     rex_str part[16];
     const bool braces = starts(g.p, g.n, "\\{");
     if (has_any(g, no, sizeof no / sizeof *no)) return false;
@@ -249,7 +263,8 @@ static bool number_only(rex_str g) {
 
 /* Space around signs and commas, thin space, \left and \right. */
 static bool respaced(rex_str g, text *out) {
-    static const char *const no[] = { "\\text", "\\mbox", ",\\!", "{,}", "\\$", "\\begin", "_", ", \\!" };
+    static const char *const no[] = {"\\text", "\\mbox",  ",\\!", "{,}",
+                                     "\\$",    "\\begin", "_",    ", \\!"};
     if (has_any(g, no, sizeof no / sizeof *no)) return false;
     bool any = false;
     for (size_t k = 0; k < g.n; k++) {
@@ -280,8 +295,11 @@ static bool respaced(rex_str g, text *out) {
 /* One value-keeping rewriting of the gold; false if `way` does not apply. */
 static bool rewrite(rex_str g, int way, text *out) {
     static const char *const frames[][2] = {
-        { "$", "$" }, { "Thus the result is \\boxed{", "}." }, { "The final answer is $", "$." }, { "\\[\\boxed{", "}\\]" },
-        { "**Answer:** $", "$" },
+        {"$", "$"},
+        {"Thus the result is \\boxed{", "}."},
+        {"The final answer is $", "$."},
+        {"\\[\\boxed{", "}\\]"},
+        {"**Answer:** $", "$"},
     };
     static const char *const words[] = { "\\text", "\\mbox" };
     out->n = 0;
@@ -305,7 +323,7 @@ static bool rewrite(rex_str g, int way, text *out) {
         if (!starts(g.p, g.n, "-\\frac{")) return false;
         puts_(out, "\\frac{-");
         put(out, g.p + 7, g.n - 7);
-        return !has_any((rex_str){ g.p + 7, g.n - 7 }, (const char *const[]){ "+", "-", "\\frac" }, 3);
+        return !has_any((rex_str){g.p + 7, g.n - 7}, (const char *const[]){"+", "-", "\\frac"}, 3);
     }
     if (way > 15 || (way == 13 && has_any(g, words, 2))) return false;
     puts_(out, frames[way - 11][0]);
@@ -335,7 +353,8 @@ START_TEST(t_math_rewritings_stay_correct) {
         correct += g.verdict == REX_VERDICT_correct;
         ambiguous += g.verdict == REX_VERDICT_ambiguous;
         if (g.verdict != REX_VERDICT_correct && shown++ < 20)
-            fprintf(stderr, "way %d: %.*s as %.*s: %s\n", way, (int)r->gold.n, r->gold.p, (int)w.n, w.p, g.reason);
+            fprintf(stderr, "way %d: %.*s as %.*s: %s\n", way, (int)r->gold.n, r->gold.p, (int)w.n,
+                    w.p, g.reason);
         rex_arena_back(a, m);
     }
     printf("rewritings: %d of %d correct, %d ambiguous; by way", correct, done, ambiguous);

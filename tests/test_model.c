@@ -9,8 +9,8 @@
 
 #define GOLDEN "tests/golden/models/"
 
-static const char *const golden[] = {"llama", "llama3", "llama_linear", "mistral", "qwen2", "qwen3", "phi3",
-                                     "phi3_long", "gemma3"};
+static const char *const golden[] = {"llama", "llama3", "llama_linear", "mistral", "qwen2",
+                                     "qwen3", "phi3",   "phi3_long",    "gemma3"};
 enum { N_GOLDEN = sizeof golden / sizeof golden[0] };
 
 static rex_model *open_model(const char *path, int64_t context) {
@@ -19,11 +19,13 @@ static rex_model *open_model(const char *path, int64_t context) {
     o.context = context;
     rex_model *m = NULL;
     rex_err e = {0};
-    if (rex_model_open(path, &o, NULL, &m, &e) != REX_OK) rex_test_fail(__FILE__, __LINE__, "%s", e.text);
+    if (rex_model_open(path, &o, NULL, &m, &e) != REX_OK)
+        rex_test_fail(__FILE__, __LINE__, "%s", e.text);
     return m;
 }
 
-static rex_ctx *open_ctx(const rex_model *m, rex_pool *pool, int rows, int seqs, int64_t per_seq, int tap) {
+static rex_ctx *open_ctx(const rex_model *m, rex_pool *pool, int rows, int seqs, int64_t per_seq,
+                         int tap) {
     rex_ctx_opts o;
     rex_ctx_defaults(&o);
     o.rows = rows;
@@ -34,7 +36,8 @@ static rex_ctx *open_ctx(const rex_model *m, rex_pool *pool, int rows, int seqs,
     o.tap = tap;
     rex_ctx *c = NULL;
     rex_err e = {0};
-    if (rex_ctx_open(m, pool, &o, &c, &e) != REX_OK) rex_test_fail(__FILE__, __LINE__, "%s", e.text);
+    if (rex_ctx_open(m, pool, &o, &c, &e) != REX_OK)
+        rex_test_fail(__FILE__, __LINE__, "%s", e.text);
     return c;
 }
 
@@ -156,10 +159,11 @@ START_TEST(t_model_two_forms) {
 }
 END_TEST
 
-/* ---- caches -------------------------------------------------------------------------------------------- */
+/* ---- caches ------------------------------------------------------------------------------ */
 
 /* Rows `from` .. `to`-1 of ids into seq, in steps of `chunk`; the last state of the final norm. */
-static void feed(rex_ctx *c, int32_t seq, const int32_t *id, int from, int to, int chunk, float *last) {
+static void feed(rex_ctx * c, int32_t seq, const int32_t *id, int from, int to, int chunk,
+                 float *last) {
     rex_row row[128];
     for (int i = from; i < to; i += chunk) {
         const int n = to - i < chunk ? to - i : chunk;
@@ -169,7 +173,8 @@ static void feed(rex_ctx *c, int32_t seq, const int32_t *id, int from, int to, i
     }
 }
 
-/* A fork at any position goes on as if it had read everything itself, and leaves its parent alone. */
+/* A fork at any position goes on as if it had read everything itself, and leaves its parent alone.
+ */
 static void fork_anywhere(const char *name, bool kv_bf16) {
     enum { T = 48 };
     char path[256];
@@ -266,7 +271,7 @@ START_TEST(t_model_refused_steps) {
 }
 END_TEST
 
-/* ---- configs ------------------------------------------------------------------------------------------- */
+/* ---- configs ----------------------------------------------------------------------------- */
 
 static char warned[4096];
 static void on_log(void *ud, rex_log_level level, const char *text) {
@@ -276,7 +281,8 @@ static void on_log(void *ud, rex_log_level level, const char *text) {
 }
 
 /* The tiny llama's config with `old` replaced by `new`; reads the shape alone. */
-static rex_status shape_with(const char *base, const char *old, const char *new, rex_shape *s, rex_err *e) {
+static rex_status shape_with(const char *base, const char *old, const char *new, rex_shape *s,
+                             rex_err *e) {
     char path[256];
     snprintf(path, sizeof path, GOLDEN "%s/config.json", base);
     FILE *f = fopen(path, "r");
@@ -297,8 +303,8 @@ static rex_status shape_with(const char *base, const char *old, const char *new,
     return st;
 }
 
-/* A key that changes the arithmetic to something we do not compute is refused by name; an unknown one
- * is one warning. */
+/* A key that changes the arithmetic to something we do not compute is refused by name; an unknown
+ * one is one warning. */
 START_TEST(t_model_config_keys) {
     static const struct {
         const char *base, *old, *new, *says;
@@ -312,11 +318,14 @@ START_TEST(t_model_config_keys) {
         {"llama", "\"hidden_size\": 32,", "", "hidden_size"},
         {"llama", "\"rms_norm_eps\": 1e-06", "\"rms_norm_eps\": 0", "rms_norm_eps"},
         {"llama", "\"mlp_bias\": false", "\"mlp_bias\": \"no\"", "mlp_bias"},
-        {"llama", "\"pretraining_tp\": 1", "\"final_logit_softcapping\": 30.0", "final_logit_softcapping"},
-        {"llama", "\"pretraining_tp\": 1", "\"quantization_config\": {\"bits\": 4}", "quantization_config"},
-        {"gemma3", "\"attn_logit_softcapping\": null", "\"attn_logit_softcapping\": 50.0", "softcapping"},
-        {"gemma3", "\"use_bidirectional_attention\": false", "\"use_bidirectional_attention\": true",
-         "use_bidirectional_attention"},
+        {"llama", "\"pretraining_tp\": 1", "\"final_logit_softcapping\": 30.0",
+         "final_logit_softcapping"},
+        {"llama", "\"pretraining_tp\": 1", "\"quantization_config\": {\"bits\": 4}",
+         "quantization_config"},
+        {"gemma3", "\"attn_logit_softcapping\": null", "\"attn_logit_softcapping\": 50.0",
+         "softcapping"},
+        {"gemma3", "\"use_bidirectional_attention\": false",
+         "\"use_bidirectional_attention\": true", "use_bidirectional_attention"},
         {"gemma3", "\"sliding_window\": 12", "\"sliding_window\": null", "sliding_window"},
         {"qwen3", "\"full_attention\"", "\"linear_attention\"", "linear_attention"},
         {"phi3_long", "\"long_factor\": [", "\"long_factor\": [1.0,", "short_factor"},
@@ -331,10 +340,12 @@ START_TEST(t_model_config_keys) {
     }
     rex_log_set(on_log, NULL, REX_LOG_WARN);
     warned[0] = 0;
-    CHECK_STATUS(shape_with("llama", "\"pretraining_tp\": 1", "\"flux_factor\": 7", &s, &e), REX_OK);
+    CHECK_STATUS(shape_with("llama", "\"pretraining_tp\": 1", "\"flux_factor\": 7", &s, &e),
+                 REX_OK);
     CHECK_HAS(warned, "flux_factor");
     warned[0] = 0;
-    CHECK_STATUS(shape_with("llama", "\"pretraining_tp\": 1", "\"pretraining_tp\": 2", &s, &e), REX_OK);
+    CHECK_STATUS(shape_with("llama", "\"pretraining_tp\": 1", "\"pretraining_tp\": 2", &s, &e),
+                 REX_OK);
     CHECK_STR(warned, "");
     rex_log_set(NULL, NULL, REX_LOG_WARN);
 }
@@ -342,36 +353,37 @@ END_TEST
 
 /* Every config of the shared data is read. */
 START_TEST(t_model_shared_configs) {
-    static const char *const file[] = {"models/stories260K/hf/config.json", "tokenizers/smollm2/config.json",
-                                       "tokenizers/qwen2.5/config.qwen2.5-0.5b-instruct.json"};
-    for (int i = 0; i < 3; i++) {
-        NEED_DATA(path, file[i]);
-        rex_arena *a = NULL;
-        rex_jval *doc = NULL;
-        rex_shape s;
-        rex_err e = {0};
-        CHECK_STATUS(rex_arena_open(0, &a, &e), REX_OK);
-        CHECK_OK(rex_json_load(a, path, &doc, &e), e);
-        const rex_arch *arch = rex_arch_find(rex_json_get(doc, "model_type")->u.s, false);
-        CHECK(arch != NULL);
-        rex_log_set(on_log, NULL, REX_LOG_WARN);
-        warned[0] = 0;
-        CHECK_OK(rex_shape_read(arch, doc, path, 0, a, &s, &e), e);
-        rex_log_set(NULL, NULL, REX_LOG_WARN);
-        CHECK_STR(warned, "");
-        if (i == 1) CHECK(s.rope[0].theta == 100000.0 && s.hd == 64 && s.K == 3 && s.tied);
-        if (i == 2) CHECK(s.window == 0 && s.qkv_bias && !s.o_bias && s.F == 4864);
-        rex_arena_close(a);
+        static const char *const file[] = {"models/stories260K/hf/config.json",
+                                           "tokenizers/smollm2/config.json",
+                                           "tokenizers/qwen2.5/config.qwen2.5-0.5b-instruct.json"};
+        for (int i = 0; i < 3; i++) {
+            NEED_DATA(path, file[i]);
+            rex_arena *a = NULL;
+            rex_jval *doc = NULL;
+            rex_shape s;
+            rex_err e = {0};
+            CHECK_STATUS(rex_arena_open(0, &a, &e), REX_OK);
+            CHECK_OK(rex_json_load(a, path, &doc, &e), e);
+            const rex_arch *arch = rex_arch_find(rex_json_get(doc, "model_type")->u.s, false);
+            CHECK(arch != NULL);
+            rex_log_set(on_log, NULL, REX_LOG_WARN);
+            warned[0] = 0;
+            CHECK_OK(rex_shape_read(arch, doc, path, 0, a, &s, &e), e);
+            rex_log_set(NULL, NULL, REX_LOG_WARN);
+            CHECK_STR(warned, "");
+            if (i == 1) CHECK(s.rope[0].theta == 100000.0 && s.hd == 64 && s.K == 3 && s.tied);
+            if (i == 2) CHECK(s.window == 0 && s.qkv_bias && !s.o_bias && s.F == 4864);
+            rex_arena_close(a);
     }
 }
 END_TEST
 
-/* ---- broken files ------------------------------------------------------------------------------------------ */
+/* ---- broken files ------------------------------------------------------------------------ */
 
-/* A copy of the tiny llama whose weights have been through `change`: a tensor dropped, renamed, given
- * another shape or another type. */
-static void broken(const char *drop, const char *reshape, const char *retype, const char *config_from,
-                   const char *says) {
+/* A copy of the tiny llama whose weights have been through `change`: a tensor dropped, renamed,
+ * given another shape or another type. */
+static void broken(const char *drop, const char *reshape, const char *retype,
+                   const char *config_from, const char *says) {
     rex_st *in = NULL;
     rex_st_out *out = NULL;
     rex_err e = {0};
@@ -407,10 +419,12 @@ static void broken(const char *drop, const char *reshape, const char *retype, co
 
 START_TEST(t_model_broken_files) {
     const char *config = GOLDEN "llama/config.json";
-    broken("model.layers.1.mlp.up_proj.weight", NULL, NULL, config, "model.layers.1.mlp.up_proj.weight is missing");
+    broken("model.layers.1.mlp.up_proj.weight", NULL, NULL, config,
+           "model.layers.1.mlp.up_proj.weight is missing");
     broken("model.norm.weight", NULL, NULL, config, "model.norm.weight is missing");
     broken(NULL, "model.layers.0.mlp.down_proj.weight", NULL, config, "56 x 32, expected 32 x 56");
-    broken(NULL, NULL, "model.layers.0.self_attn.q_proj.weight", config, "cannot be read as weights");
+    broken(NULL, NULL, "model.layers.0.self_attn.q_proj.weight", config,
+           "cannot be read as weights");
     broken(NULL, NULL, NULL, GOLDEN "mistral/config.json", "expected");
     rex_model *m = NULL;
     rex_err e;
@@ -429,7 +443,7 @@ START_TEST(t_model_broken_files) {
 }
 END_TEST
 
-/* ---- the host's state, memory ------------------------------------------------------------------------------- */
+/* ---- the host's state, memory ------------------------------------------------------------ */
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -441,7 +455,8 @@ START_TEST(t_model_foreign_fp_state) {
     static float want[T * 96];
     for (int round = 0; round < 2; round++) {
         const unsigned was = _mm_getcsr();
-        const unsigned odd = was | 0x8040u | 0x4000u; /* flush to zero, denormals are zero, round up */
+        const unsigned odd =
+            was | 0x8040u | 0x4000u; /* flush to zero, denormals are zero, round up */
         if (round) _mm_setcsr(odd);
         rex_model *m = open_model(GOLDEN "gemma3", 0);
         rex_ctx *c = open_ctx(m, NULL, T, 1, T, -1);
@@ -486,7 +501,7 @@ START_TEST(t_model_torture) {
 }
 END_TEST
 
-/* ---- a real model -------------------------------------------------------------------------------------------- */
+/* ---- a real model ------------------------------------------------------------------------ */
 
 START_TEST(t_model_smollm2) {
     const char *path = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -499,9 +514,10 @@ START_TEST(t_model_smollm2) {
     CHECK(m->s.rope[0].theta == 100000.0);
     CHECK_EQ(m->info.params, 134515008);
     /* "What is the capital of France?" in the model's chat layout */
-    static const int32_t ask[] = {1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519,
-                                  28, 7018, 411, 407, 19712, 8182, 2, 198, 1, 4093, 198, 1780, 314, 260, 3575,
-                                  282, 4649, 47, 2, 198, 1, 520, 9531, 198};
+    static const int32_t ask[] = {1,    9690, 198,   2683, 359,  253,  5356, 5646,  11173, 3365,
+                                  3511, 308,  34519, 28,   7018, 411,  407,  19712, 8182,  2,
+                                  198,  1,    4093,  198,  1780, 314,  260,  3575,  282,   4649,
+                                  47,   2,    198,   1,    520,  9531, 198};
     /* "The capital of France is Paris." */
     static const int32_t say[] = {504, 3575, 282, 4649, 314, 7042, 30, 2};
     enum { P = sizeof ask / sizeof ask[0], N = sizeof say / sizeof say[0] };
@@ -522,6 +538,6 @@ START_TEST(t_model_smollm2) {
 }
 END_TEST
 
-REX_TEST_MAIN("model", t_model_golden, t_model_two_forms, t_model_fork_anywhere, t_model_refused_steps,
-              t_model_config_keys, t_model_shared_configs, t_model_broken_files, t_model_foreign_fp_state,
-              t_model_torture, t_model_smollm2)
+REX_TEST_MAIN("model", t_model_golden, t_model_two_forms, t_model_fork_anywhere,
+              t_model_refused_steps, t_model_config_keys, t_model_shared_configs,
+              t_model_broken_files, t_model_foreign_fp_state, t_model_torture, t_model_smollm2)

@@ -60,14 +60,16 @@ START_TEST(t_events_frame) {
     rex_map *m = NULL;
     CHECK_STATUS(rex_map_open(path, &m, &e), REX_OK);
     const rex_view f = rex_map_view(m);
-    /* The first record: wall time, then the version; its length and that length's known checksum. */
+    /* The first record: wall time, then the version; its length and that length's known checksum.
+     */
     CHECK_EQ(le32(f.p), 24);
     CHECK(memcmp(f.p + 12 + 9, "\x1a\x0d" "brain.Event:2", 15) == 0);
     const uint8_t *const two = f.p + 12 + 24 + 4;
     const uint32_t n = le32(two);
     CHECK_EQ(f.n, 12u + 24 + 4 + 12 + n + 4);
     /* wall time 9 bytes, step 2, then summary { value { tag "loss", simple_value 0.25 } } */
-    CHECK(memcmp(two + 12 + 9, "\x10\x03\x2a\x0d\x0a\x0b\x0a\x04loss\x15\x00\x00\x80\x3e", 17) == 0);
+    CHECK(memcmp(two + 12 + 9, "\x10\x03\x2a\x0d\x0a\x0b\x0a\x04loss\x15\x00\x00\x80\x3e", 17) ==
+          0);
     rex_map_close(m);
 } END_TEST
 

@@ -51,7 +51,8 @@ static void compare(const rex_row_ops *ops, const rex_row_ops *ref, int64_t n, r
     for (int t = 0; t < 2; t++) {
         for (uint32_t r = 0; r < ROWS; r++) {
             fill(raw + 3, type, n, r); /* an address that is a multiple of nothing */
-            both[t]->widen(z[t] + r * ld, ld, raw + 3, type, n, r % 2 ? mean : NULL, r % 3 ? raw : NULL);
+            both[t]->widen(z[t] + r * ld, ld, raw + 3, type, n, r % 2 ? mean : NULL,
+                           r % 3 ? raw : NULL);
             both[t]->add(hi[t], lo[t], raw + 3, type, n, NULL);
         }
         norm[t] = both[t]->norm2(raw + 3, type, n, mean, raw);
@@ -139,7 +140,8 @@ START_TEST(t_narrow_products_keep_their_bound) {
                         zz += (long double)wide[r][j] * wide[r][j];
                         ww += (long double)w[v][j] * w[v][j];
                     }
-                    const double bound = ((double)ld / 16 + 8) * 0x1.01p-24 * sqrt((double)(zz * ww));
+                    const double bound =
+                        ((double)ld / 16 + 8) * 0x1.01p-24 * sqrt((double)(zz * ww));
                     CHECK_NEAR((double)out[1][r * PICKS + v], (double)want, bound);
                 }
         }
@@ -170,8 +172,8 @@ START_TEST(t_projection_steps_agree) {
         ops->gather(out + 1, 3, t, plus, 4, minus, 2, 0.7f);
         rex_row_ops_find("ref")->gather(ref_out + 1, 3, t, plus, 4, minus, 2, 0.7f);
         CHECK_MEM(out, ref_out, sizeof out);
-        CHECK_NEAR(out[3 * 2 + 1], 0.7f * (x[2][0] + x[2][5] + x[2][36] + x[2][11] - x[2][7] - x[2][8]),
-                   1e-2);
+        CHECK_NEAR(out[3 * 2 + 1],
+                   0.7f * (x[2][0] + x[2][5] + x[2][36] + x[2][11] - x[2][7] - x[2][8]), 1e-2);
     }
 } END_TEST
 

@@ -2,13 +2,15 @@
  *
  * test_train.c: gradients. The loss of every tiny golden model is computed a second time by plain
  * loops in double, straight from the file's tensors; its difference quotient in a random direction
- * must be what the slab of gradients says. Then the law: batches, threads and tables change nothing.
+ * must be what the slab of gradients says. Then the law: batches, threads and tables change
+ * nothing.
  */
 #include "rex_test.h"
 
 #include "../src/rl/optim.h"
 
-static const char *const ARCHS[] = {"llama", "llama3", "mistral", "qwen2", "qwen3", "phi3", "gemma3"};
+static const char *const ARCHS[] = {"llama", "llama3", "mistral", "qwen2",
+                                    "qwen3", "phi3",   "gemma3"};
 enum { DOCS = 3 };
 
 static const char *model_path(const char *arch) {
@@ -17,7 +19,7 @@ static const char *model_path(const char *arch) {
     return path;
 }
 
-/* ---- the loss in double ------------------------------------------------------------------------ */
+/* ---- the loss in double ------------------------------------------------------------------ */
 
 typedef struct {
     const rex_shape *s;
@@ -32,7 +34,8 @@ static const double *weight(const plain *p, rex_slot slot, int layer) {
     return NULL;
 }
 
-static void linear(double *y, const double *w, const double *bias, const double *x, int64_t n, int64_t k) {
+static void linear(double *y, const double *w, const double *bias, const double *x, int64_t n,
+                   int64_t k) {
     for (int64_t i = 0; i < n; i++) {
         double s = bias ? bias[i] : 0.0;
         for (int64_t j = 0; j < k; j++) s += w[i * k + j] * x[j];
@@ -101,7 +104,8 @@ static void plain_attention(const plain *p, int l, const double *qkv, double *ou
         for (int64_t j = lo; j <= t; j++) sum += score[j] = exp(score[j] - max);
         for (int64_t d = 0; d < s->hd; d++) {
             double o = 0.0;
-            for (int64_t j = lo; j <= t; j++) o += score[j] / sum * qkv[j * C + A + G + kv * s->hd + d];
+            for (int64_t j = lo; j <= t; j++)
+                o += score[j] / sum * qkv[j * C + A + G + kv * s->hd + d];
             out[h * s->hd + d] = o;
         }
     }
@@ -112,7 +116,8 @@ static void plain_block(const plain *p, int l, double *x, int64_t T) {
     const int64_t D = s->D, F = s->F, A = (int64_t)s->H * s->hd, C = A + 2 * (int64_t)s->K * s->hd;
     double *const qkv = calloc((size_t)(T * C), sizeof *qkv);
     double *const tmp = calloc((size_t)(2 * D + A + 3 * F), sizeof *tmp);
-    double *const xn = tmp, *const y = tmp + D, *const att = y + D, *const gu = att + A, *const act = gu + 2 * F;
+    double *const xn = tmp, *const y = tmp + D, *const att = y + D, *const gu = att + A,
+                  *const act = gu + 2 * F;
     for (int64_t t = 0; t < T; t++) {
         rms(s, xn, x + t * D, weight(p, REX_SLOT_IN_NORM, l), D);
         plain_qkv(p, l, xn, qkv + t * C, t);
@@ -163,7 +168,7 @@ static double plain_loss(const plain *p, const int32_t *id, int64_t T) {
     return loss;
 }
 
-/* ---- the same by the engine ------------------------------------------------------------------------ */
+/* ---- the same by the engine -------------------------------------------------------------- */
 
 typedef struct {
     const int32_t *step; /* position of each target within its document */
@@ -188,7 +193,8 @@ typedef struct {
     rex_back *b;
 } rig;
 
-static void rig_open(rig *r, const char *path, int threads, const char *kernel, int rows, int redo) {
+static void rig_open(rig *r, const char *path, int threads, const char *kernel, int rows,
+                     int redo) {
     rex_err e = {0};
     rex_model_opts mo;
     rex_model_defaults(&mo);
@@ -230,7 +236,8 @@ static docs make_docs(int64_t vocab) {
     const rex_key key = rex_key_make(7);
     for (int k = 0; k < DOCS; k++)
         for (int t = 0; t < d.T[k]; t++)
-            d.id[k][t] = (int32_t)rex_rand_below(key, REX_STREAM_TEST, (uint32_t)t, (uint32_t)k, 0, (uint64_t)vocab);
+            d.id[k][t] = (int32_t)rex_rand_below(key, REX_STREAM_TEST, (uint32_t)t, (uint32_t)k, 0,
+                                                 (uint64_t)vocab);
     return d;
 }
 
@@ -292,7 +299,8 @@ static void check_direction(const char *arch) {
             for (int64_t a = 0; a < q->rows; a++) {
                 rex_tensor_get_f32(t, a, 0, q->cols, f);
                 for (int64_t b = 0; b < q->cols; b++) {
-                    const double v = rex_rand_normal(key, REX_STREAM_TEST, (uint32_t)b, (uint32_t)a, i);
+                    const double v =
+                        rex_rand_normal(key, REX_STREAM_TEST, (uint32_t)b, (uint32_t)a, i);
                     p.w[i][a * q->cols + b] = (double)f[b] + (double)side * eps * v;
                     if (side < 0) continue;
                     const double g = (double)r.g->grad[r.g->off[i] + place(&r, i, a, b)];
@@ -302,11 +310,12 @@ static void check_direction(const char *arch) {
             }
             free(f);
         }
-        for (int k = 0; k < DOCS; k++) numeric += (double)side * plain_loss(&p, d.id[k], d.T[k]) / (2.0 * eps);
+        for (int k = 0; k < DOCS; k++)
+            numeric += (double)side * plain_loss(&p, d.id[k], d.T[k]) / (2.0 * eps);
     }
     if (!(fabs(analytic - numeric) <= 1e-4 * sqrt(scale)) || !(scale > 0.0))
-        rex_test_fail(__FILE__, __LINE__, "%s: gradient gives %.9g, differences %.9g (norm %.4g)", arch,
-                      analytic, numeric, sqrt(scale));
+        rex_test_fail(__FILE__, __LINE__, "%s: gradient gives %.9g, differences %.9g (norm %.4g)",
+                      arch, analytic, numeric, sqrt(scale));
     for (size_t i = 0; i < p.n; i++) free(p.w[i]);
     free(p.w);
     rex_st_close(st);
@@ -332,7 +341,8 @@ START_TEST(t_backward_batches_threads_tables_recomputation_do_not_matter) {
         for (size_t k = 0; k < a.g->n; k++)
             if (memcmp(a.g->grad + a.g->off[k], b.g->grad + b.g->off[k],
                        (a.g->off[k + 1] - a.g->off[k]) * sizeof(float)) != 0)
-                rex_test_fail(__FILE__, __LINE__, "%s: the gradient of %s differs", ARCHS[i], a.g->param[k].name);
+                rex_test_fail(__FILE__, __LINE__, "%s: the gradient of %s differs", ARCHS[i],
+                              a.g->param[k].name);
         rig_close(&a);
         rig_close(&b);
     }
@@ -363,5 +373,6 @@ START_TEST(t_optim_schedule_and_patterns) {
     CHECK(!rex_name_matches("a*b*c", "aXXbYbZ"));
 } END_TEST
 
-REX_TEST_MAIN("train", t_backward_follows_differences, t_backward_batches_threads_tables_recomputation_do_not_matter,
+REX_TEST_MAIN("train", t_backward_follows_differences,
+              t_backward_batches_threads_tables_recomputation_do_not_matter,
               t_optim_schedule_and_patterns)

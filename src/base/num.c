@@ -18,7 +18,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- bits and pairs ----------------------------------------------------------------------- */
+/* ---- bits and pairs ---------------------------------------------------------------------- */
 
 static uint64_t bits_of(double x) {
     uint64_t u;
@@ -84,7 +84,7 @@ static pair pair_div(pair a, pair b) {
     return fast_sum(q, (r + (a.lo - q * b.lo)) / b.hi);
 }
 
-/* ---- exp ------------------------------------------------------------------------------------ */
+/* ---- exp --------------------------------------------------------------------------------- */
 
 /* ln 2 with 32 bits in the first part, so that k * LN2_HI is exact for every exponent k. */
 #define LN2_HI 0x1.62e42feep-1
@@ -166,7 +166,7 @@ double rex_tanh(double x) {
     return x < 0.0 ? -y : y;
 }
 
-/* ---- log ------------------------------------------------------------------------------------ */
+/* ---- log --------------------------------------------------------------------------------- */
 
 /* x = m 2^k with m in [sqrt(1/2), sqrt(2)); x positive and finite. */
 static double log_split(double x, int *k) {
@@ -237,7 +237,7 @@ double rex_log1p(double x) {
     return l.hi + (l.lo + u.lo / u.hi);
 }
 
-/* ---- pow ------------------------------------------------------------------------------------ */
+/* ---- pow --------------------------------------------------------------------------------- */
 
 /* 0: not an integer, 1: odd, 2: even. */
 static int parity(double y) {
@@ -269,7 +269,7 @@ double rex_pow(double x, double y) {
     return minus ? -r : r;
 }
 
-/* ---- sine and cosine ------------------------------------------------------------------------ */
+/* ---- sine and cosine --------------------------------------------------------------------- */
 
 /* The first 1344 bits of 2 / pi: enough for the largest double and 192 bits beyond it. */
 static const uint32_t two_over_pi[42] = {
@@ -385,7 +385,7 @@ double rex_cos(double x) {
     return circle(x, 1, false);
 }
 
-/* ---- log gamma ------------------------------------------------------------------------------ */
+/* ---- log gamma --------------------------------------------------------------------------- */
 
 /* Taylor coefficients of log gamma about 1 and 2, from the linear term on: (-1)^k zeta(k) / k and
  * (-1)^k (zeta(k) - 1) / k. The first in two parts, because values near both zeros are built

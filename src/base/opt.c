@@ -247,7 +247,8 @@ void rex_opt_overlay(const rex_opt *list, size_t n, void *opts, const void *over
     const rex_opt_head *const from = over;
     for (size_t i = 0; i < n; i++) {
         if (!given(list, &list[i], over)) continue;
-        memcpy((char *)opts + list[i].offset, (const char *)over + list[i].offset, bytes[list[i].kind]);
+        memcpy((char *)opts + list[i].offset, (const char *)over + list[i].offset,
+               bytes[list[i].kind]);
         to->given[i / 64] |= from->given[i / 64] & (uint64_t)1 << i % 64;
     }
 }

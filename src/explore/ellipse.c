@@ -26,7 +26,7 @@ struct rex_ellipse {
     double *f;   /* (dim, dim) factor while refreshing */
 };
 
-/* ---- the handle --------------------------------------------------------------------------------- */
+/* ---- the handle -------------------------------------------------------------------------- */
 
 void rex_ellipse_close(rex_ellipse *x) {
     if (!x) return;
@@ -110,8 +110,8 @@ static rex_status change(rex_ellipse *x, const double *h, double sign, rex_err *
     const double s = solve(x, h), k = 1.0 + sign * s;
     if (!isfinite(s)) return rex_fail(e, REX_ENAN, -1, "ellipse: a row that is not finite");
     if (!(k > 0.0))
-        return rex_fail(e, REX_EARG, -1, "ellipse: remove a row that was never added (h'A^-1h = %g)",
-                        s);
+        return rex_fail(e, REX_EARG, -1,
+                        "ellipse: remove a row that was never added (h'A^-1h = %g)", s);
     for (int64_t i = 0; i < x->dim; i++) {
         const double a = sign * h[i], b = -sign * x->v[i] / k;
         for (int64_t j = 0; j < x->dim; j++) x->sum[i * x->dim + j] += a * h[j];
@@ -120,8 +120,9 @@ static rex_status change(rex_ellipse *x, const double *h, double sign, rex_err *
     x->logdet += rex_log(k);
     x->count += sign > 0.0 ? 1 : -1;
     if (++x->since < x->refresh) return REX_OK;
-    return refresh(x) ? REX_OK
-                      : rex_fail(e, REX_EARG, -1, "ellipse: rows were removed that were never added");
+    return refresh(x)
+               ? REX_OK
+               : rex_fail(e, REX_EARG, -1, "ellipse: rows were removed that were never added");
 }
 
 rex_status rex_ellipse_add(rex_ellipse *x, const double *h, rex_err *e) {
@@ -133,7 +134,7 @@ rex_status rex_ellipse_remove(rex_ellipse *x, const double *h, rex_err *e) {
     return change(x, h, -1.0, e);
 }
 
-/* ---- bonuses of a group --------------------------------------------------------------------------- */
+/* ---- bonuses of a group ------------------------------------------------------------------ */
 
 void rex_bonus_defaults(rex_bonus_opts *o) {
     *o = (rex_bonus_opts){.size = sizeof *o, .center = true, .lambda = 0.01};

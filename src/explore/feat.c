@@ -4,7 +4,8 @@
  * Rows are never copied: centring and scaling happen on the fly wherever a row is read, so that a
  * pool of 2 GB needs 2 GB. The mean is a compensated sum (Knuth's two-sum, element by element)
  * divided with its remainder, in blocks of fixed size combined in index order: rows that are equal
- * equal their mean exactly, and neither threads nor (but for the last bit) the order of rows matter.
+ * equal their mean exactly, and neither threads nor (but for the last bit) the order of rows
+ * matter.
  */
 #include "explore.h"
 
@@ -22,7 +23,7 @@ void rex_feat_row(const rex_feat *f, int64_t i, double *out) {
         for (int64_t j = 0; j < f->dim; j++) out[j] *= f->inv[i];
 }
 
-/* ---- mean ----------------------------------------------------------------------------------- */
+/* ---- mean -------------------------------------------------------------------------------- */
 
 typedef struct {
     const rex_feat *f;
@@ -64,7 +65,7 @@ static rex_status find_mean(rex_arena *a, rex_feat *f, rex_pool *workers, rex_er
     return REX_OK;
 }
 
-/* ---- norms ---------------------------------------------------------------------------------- */
+/* ---- norms ------------------------------------------------------------------------------- */
 
 typedef struct {
     rex_feat *f;
@@ -115,7 +116,8 @@ static rex_status addresses(rex_arena *a, const rex_feat_part *part, size_t n_pa
         const rex_matrix *const m = part[p].m;
         const int64_t bytes = m->cols * rex_elem_bytes(m->type);
         if (m->type != f->type || m->cols != f->dim)
-            return rex_fail(e, REX_EARG, -1, "features: all rows of a group have one type and size");
+            return rex_fail(e, REX_EARG, -1,
+                            "features: all rows of a group have one type and size");
         for (int64_t i = 0; i < part[p].n; i++) {
             const int64_t r = part[p].row ? part[p].row[i] : i;
             if (r < 0 || r >= m->rows)
@@ -157,7 +159,8 @@ rex_status rex_feat_open(rex_arena *a, const rex_feat_part *part, size_t n_part,
     if (o->unit) {
         f.inv = rex_arena_take(a, (size_t)f.n, sizeof(double), e);
         if (!f.inv) return REX_ENOMEM;
-        for (int64_t i = 0; i < f.n; i++) f.inv[i] = f.norm2[i] > 0.0 ? 1.0 / sqrt(f.norm2[i]) : 0.0;
+        for (int64_t i = 0; i < f.n; i++)
+            f.inv[i] = f.norm2[i] > 0.0 ? 1.0 / sqrt(f.norm2[i]) : 0.0;
     }
     /* All rows equal: nothing to be relative to, and nothing to tell apart either. */
     f.lambda = o->lambda_rel && total > 0.0 ? o->lambda * (total / (double)f.n) : o->lambda;

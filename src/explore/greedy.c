@@ -4,23 +4,24 @@
  *   ELLIPSE  f'(lambda I + sum h h')^-1 f   = |f|^2/lambda - sum_s (f.w_s)^2
  *   DPP      |f - its part in the span|^2   = |f|^2        - sum_s (f.w_s)^2
  *   FAR      distance^2 to the nearest pick = min_s (|f|^2 + |w_s|^2 - 2 f.w_s)
- * The w_s live in feature space (k x d, never n x k), so a row can be brought up to date at any time
- * by reading it once, and an old value is a bound on the new one. After a pick the few rows that were
- * best before are brought up to date and give a value to beat; then exactly the rows whose bound reaches
- * it are, all missing picks at once, wherever they lie (the largest bound of each block of rows is
- * kept). A block in which more than half of what lags must be read is read whole, in one stream.
+ * The w_s live in feature space (k x d, never n x k), so a row can be brought up to date at any
+ * time by reading it once, and an old value is a bound on the new one. After a pick the few rows
+ * that were best before are brought up to date and give a value to beat; then exactly the rows
+ * whose bound reaches it are, all missing picks at once, wherever they lie (the largest bound of
+ * each block of rows is kept). A block in which more than half of what lags must be read is read
+ * whole, in one stream.
  *
  * Bounds are kept in f32 (half the memory, twice the speed): a product of d terms is off by at most
- * (d/16 + 8) 2^-24 |f| |w|, and what is subtracted from a bound is the square of what is left of its
- * magnitude. Only rows whose bound reaches the best exact value are worked out in double.
+ * (d/16 + 8) 2^-24 |f| |w|, and what is subtracted from a bound is the square of what is left of
+ * its magnitude. Only rows whose bound reaches the best exact value are worked out in double.
  *
  * Invariant: the number that decides for row i after t picks is a function of the rows and picks
- * alone (same sums in the same order), so blocks, order of refreshing and threads cannot change a choice.
- * Where the subtraction has cancelled 8 bits or more, the row's value is computed again as the square
- * of a residual: with G_s = I - gamma_s g_s g_s', the inverse is B B' with B = prod G_s / sqrt(lambda)
- * and value = |B'f|^2, which loses only half the digits that the subtraction loses (Potter's form
- * of Sherman and Morrison). That costs 2td, so it is done only for rows whose bound, with a bound on
- * the rounding of the subtraction added, still reaches the best.
+ * alone (same sums in the same order), so blocks, order of refreshing and threads cannot change a
+ * choice. Where the subtraction has cancelled 8 bits or more, the row's value is computed again as
+ * the square of a residual: with G_s = I - gamma_s g_s g_s', the inverse is B B' with B = prod G_s
+ * / sqrt(lambda) and value = |B'f|^2, which loses only half the digits that the subtraction loses
+ * (Potter's form of Sherman and Morrison). That costs 2td, so it is done only for rows whose bound,
+ * with a bound on the rounding of the subtraction added, still reaches the best.
  */
 #include "explore.h"
 
@@ -79,7 +80,7 @@ struct rex_greedy {
     int64_t n_set;
 };
 
-/* ---- values and keys -------------------------------------------------------------------------- */
+/* ---- values and keys --------------------------------------------------------------------- */
 
 /* Not fmax and fma: the baseline build calls the library for those. */
 static inline double larger(double a, double b) {
@@ -155,7 +156,8 @@ static bool spent(const rex_greedy *g, int64_t i, double value) {
 }
 
 /* The value of row i after update vector s, u being their product. */
-static double after(const rex_greedy *g, int64_t i, int64_t s, double value, double u, const double *z) {
+static double after(const rex_greedy *g, int64_t i, int64_t s, double value, double u,
+                    const double *z) {
     if (g->kind != REX_GREEDY_FAR) return value - u * u;
     const double all = rex_feat_norm2(g->f, i) + g->far2[s];
     double d2 = all - 2.0 * u;
@@ -165,8 +167,8 @@ static double after(const rex_greedy *g, int64_t i, int64_t s, double value, dou
     return value < d2 ? value : d2;
 }
 
-/* Brings val of R <= TILE rows up to t. z (R, ld) are their centred rows. Products that a row has had
- * already are made with the others', and not used. Returns the number of products. */
+/* Brings val of R <= TILE rows up to t. z (R, ld) are their centred rows. Products that a row has
+ * had already are made with the others', and not used. Returns the number of products. */
 static int64_t advance(rex_greedy *g, const int64_t *row, int64_t R, const double *z) {
     const int64_t ld = g->f->ld;
     double dot[TILE * PICKS];
@@ -225,10 +227,11 @@ static void settle_exact(rex_greedy *g, int64_t i) {
     g->sure[i] = (int32_t)g->t + 1;
 }
 
-/* ---- refreshing ------------------------------------------------------------------------------ */
+/* ---- refreshing -------------------------------------------------------------------------- */
 
-/* Lowers the bounds of R <= TILE rows to t by products in f32. z[r] (ld32) are their rows; `ahead` (R, or
- * NULL) are fetched meanwhile. Products that a row has had are made with the others' and not used. */
+/* Lowers the bounds of R <= TILE rows to t by products in f32. z[r] (ld32) are their rows; `ahead`
+ * (R, or NULL) are fetched meanwhile. Products that a row has had are made with the others' and not
+ * used. */
 static int64_t advance32(rex_greedy *g, const int64_t *row, int64_t R, const float *const *z,
                          const float *const *ahead) {
     const double share = ((double)g->ld32 / 16.0 + 8.0) * 0x1.01p-24;
@@ -238,7 +241,8 @@ static int64_t advance32(rex_greedy *g, const int64_t *row, int64_t R, const flo
         if (g->bt[row[r]] < first) first = g->bt[row[r]];
     for (int64_t v = first; v < g->t; v += PICKS) {
         const int64_t W = g->t - v < PICKS ? g->t - v : PICKS;
-        g->f->op->dots32(dot, PICKS, z, v == first ? ahead : NULL, R, g->w32 + v * g->ld32, W, g->ld32);
+        g->f->op->dots32(dot, PICKS, z, v == first ? ahead : NULL, R, g->w32 + v * g->ld32, W,
+                         g->ld32);
         for (int64_t r = 0; r < R; r++) {
             const int64_t i = row[r], skip = g->bt[i] > v ? g->bt[i] - v : 0;
             const double inv = rex_feat_inv(g->f, i), err = share * sqrt(g->f->norm2[i]);
@@ -277,7 +281,8 @@ static int64_t refresh_tile(rex_greedy *g, const int64_t *row, int64_t R, const 
     for (int64_t r = 0; r < R; r++) {
         float *const copy = g->scratch32 + ((int64_t)worker * TILE + r) * g->ld32;
         const void *const soon = r < n_next ? f->row[next[r]] : f->row[row[r]];
-        if (!g->direct) f->op->narrow(copy, g->ld32, f->row[row[r]], f->type, f->dim, f->mean, soon);
+        if (!g->direct)
+            f->op->narrow(copy, g->ld32, f->row[row[r]], f->type, f->dim, f->mean, soon);
         z[r] = g->direct ? (const float *)f->row[row[r]] : copy;
         ahead[r] = (const float *)soon;
     }
@@ -286,7 +291,8 @@ static int64_t refresh_tile(rex_greedy *g, const int64_t *row, int64_t R, const 
     return dots;
 }
 
-/* One chunk of the rows in `set`, which are sorted by what they lack: tiles of rows that lag alike. */
+/* One chunk of the rows in `set`, which are sorted by what they lack: tiles of rows that lag alike.
+ */
 static void refresh_chunk(void *ud, size_t item, int worker) {
     rex_greedy *const g = ud;
     const int64_t first = (int64_t)item * CHUNK;
@@ -303,7 +309,8 @@ static void refresh_chunk(void *ud, size_t item, int worker) {
     g->chunk_dots[item] = dots;
 }
 
-/* Brings the bounds of the first n rows of `set` up to date. The set is sorted by lag, by counting. */
+/* Brings the bounds of the first n rows of `set` up to date. The set is sorted by lag, by counting.
+ */
 static void refresh(rex_greedy *g, int64_t n) {
     bool even = true;
     if (n == 0) return;
@@ -324,8 +331,9 @@ static void refresh(rex_greedy *g, int64_t n) {
     for (int64_t c = 0; c < chunks; c++) g->dots_made += g->chunk_dots[c];
 }
 
-/* The rows that lag and whose bound reaches thr into `set`; where those are a large share of a block's,
- * all that lag, so that memory is read in one stream and later picks find the block up to date. */
+/* The rows that lag and whose bound reaches thr into `set`; where those are a large share of a
+ * block's, all that lag, so that memory is read in one stream and later picks find the block up to
+ * date. */
 static int64_t lagging(rex_greedy *g, double thr) {
     int64_t n = 0;
     for (int64_t b = 0; b < g->blocks; b++) {
@@ -365,7 +373,8 @@ static int64_t contenders(rex_greedy *g, double thr) {
     return n;
 }
 
-/* The hot rows for the next pick: those with the largest keys, by a heap with the smallest on top. */
+/* The hot rows for the next pick: those with the largest keys, by a heap with the smallest on top.
+ */
 static void find_hot(rex_greedy *g) {
     int64_t *const h = g->hot, cap = g->hot_cap;
     g->n_hot = 0;
@@ -415,7 +424,8 @@ static double best_of(rex_greedy *g, const int64_t *from, int64_t n) {
         else if (top < 0 || g->key[i] > g->key[top])
             top = i;
     }
-    for (int64_t r = -1; top >= 0 && r < n; r++) { /* the most promising first: it spares the others */
+    for (int64_t r = -1; top >= 0 && r < n;
+         r++) { /* the most promising first: it spares the others */
         const int64_t i = r < 0 ? top : from[r];
         if (!fresh(g, i) || is_sure(g, i) || g->key[i] < reach(g, best, SLACK)) continue;
         settle_exact(g, i);
@@ -424,7 +434,7 @@ static double best_of(rex_greedy *g, const int64_t *from, int64_t n) {
     return best;
 }
 
-/* ---- picks ------------------------------------------------------------------------------------ */
+/* ---- picks ------------------------------------------------------------------------------- */
 
 static rex_status grow(rex_greedy *g, rex_err *e) {
     if (g->t < g->room) return REX_OK;
@@ -469,8 +479,8 @@ static void push_dpp(rex_greedy *g, int64_t i, double *z, double gain) {
     g->n_g = ++g->t;
 }
 
-/* ELLIPSE: w = (lambda I + sum)^-1 f / sqrt(1 + value). Where the value has cancelled, by the factors
- * B and B'; else by the update vectors so far, all dot products at once. */
+/* ELLIPSE: w = (lambda I + sum)^-1 f / sqrt(1 + value). Where the value has cancelled, by the
+ * factors B and B'; else by the update vectors so far, all dot products at once. */
 static void push_ellipse(rex_greedy *g, int64_t i, double *z, double *value) {
     const int64_t ld = g->f->ld;
     double *const w = g->w + g->t * ld, scale = rex_feat_inv(g->f, i) / g->lambda;
@@ -584,7 +594,7 @@ void rex_greedy_work(const rex_greedy *g, int64_t *rows, int64_t *dots) {
     *dots = g->dots_made;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 static rex_status open_arrays(rex_greedy *g, rex_err *e) {
     const rex_feat *const f = g->f;
@@ -656,9 +666,10 @@ rex_status rex_greedy_open(const rex_feat *f, rex_greedy_kind kind, const double
 
 void rex_greedy_close(rex_greedy *g) {
     if (!g) return;
-    void *const part[] = {g->val,  g->key, g->at,   g->out,  g->w,  g->g,    g->gamma,  g->far2,
-                          g->dot, g->pick, g->hot,  g->set,  g->spare, g->sure, g->top,   g->bt,  g->w32,
-                          g->wn,  g->scratch32, g->peak, g->lag, g->chunk_dots, g->scratch};
+    void *const part[] = {g->val,       g->key,  g->at,  g->out,        g->w,      g->g,
+                          g->gamma,     g->far2, g->dot, g->pick,       g->hot,    g->set,
+                          g->spare,     g->sure, g->top, g->bt,         g->w32,    g->wn,
+                          g->scratch32, g->peak, g->lag, g->chunk_dots, g->scratch};
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) rex_mem_free(part[i]);
     rex_mem_free(g);
 }

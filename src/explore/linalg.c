@@ -2,8 +2,8 @@
  *
  * linalg: the few dense symmetric routines that covariances need, in double, row-major, plain
  * loops in a fixed order: Cholesky factor, triangular solves, inverse, eigenvalues. Matrices here
- * are at most as large as a group or a feature space (hundreds, rarely a few thousand), and products
- * are not fused, because the baseline build would call the library for each; the large
+ * are at most as large as a group or a feature space (hundreds, rarely a few thousand), and
+ * products are not fused, because the baseline build would call the library for each; the large
  * sums over rows are made with the row operations of kernels/row_ops.h instead.
  */
 #include "explore.h"
@@ -54,7 +54,7 @@ void rex_chol_inverse(const double *l, int64_t n, double *inv) {
             inv[i * n + j] = inv[j * n + i] = 0.5 * (inv[i * n + j] + inv[j * n + i]);
 }
 
-/* ---- eigenvalues ------------------------------------------------------------------------------ */
+/* ---- eigenvalues ------------------------------------------------------------------------- */
 
 /* Reduces a to tridiagonal form by reflections from the last row up: diagonal in d, what stands
  * beside it in e (e[0] = 0). */

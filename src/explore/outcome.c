@@ -65,7 +65,7 @@ rex_status rex_outcomes_open(rex_arena *a, int64_t n, const double *l, const int
     return REX_OK;
 }
 
-/* ---- orders by a fixed number ----------------------------------------------------------------- */
+/* ---- orders by a fixed number ------------------------------------------------------------ */
 
 typedef struct {
     double key;

@@ -2,9 +2,9 @@
  *
  * plain: selection written down as it is defined, without regard to cost: features in a matrix, the
  * covariance inverted anew for every pick (Cholesky), the quadratic form of every row from it; for
- * `dpp` the conditional variance from the inverted kernel of the picks; for `farthest` all distances;
- * every choice by looking at all rows. It shares the named draws with the fast form and nothing else,
- * and is what the fast form is tested against. O(k (d^3 + n d^2)).
+ * `dpp` the conditional variance from the inverted kernel of the picks; for `farthest` all
+ * distances; every choice by looking at all rows. It shares the named draws with the fast form and
+ * nothing else, and is what the fast form is tested against. O(k (d^3 + n d^2)).
  */
 #include "explore.h"
 
@@ -49,9 +49,11 @@ static void features(plain *p) {
         for (int64_t j = 0; j < p->d; j++) s += p->f[i * p->d + j] * p->f[i * p->d + j];
         p->norm[i] = sqrt(s);
         total += s;
-        for (int64_t j = 0; p->o->unit && s > 0.0 && j < p->d; j++) p->f[i * p->d + j] /= p->norm[i];
+        for (int64_t j = 0; p->o->unit && s > 0.0 && j < p->d; j++)
+            p->f[i * p->d + j] /= p->norm[i];
     }
-    p->lambda = p->o->lambda_rel && total > 0.0 ? p->o->lambda * total / (double)p->n : p->o->lambda;
+    p->lambda =
+        p->o->lambda_rel && total > 0.0 ? p->o->lambda * total / (double)p->n : p->o->lambda;
 }
 
 static bool same_outcome(const plain *p, int64_t i, int64_t j) {

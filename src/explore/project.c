@@ -4,8 +4,8 @@
  * The sparse matrix has density 1/sqrt(D) and entries +-v, v = D^(1/4)/sqrt(d) (Li, Hastie, Church
  * 2006, as in scikit-learn's SparseRandomProjection). Entry (a, b) is fixed by the draw
  * (seed; b/4, PROJECT, a) and its word b%4, so the matrix does not depend on who asks for it or how
- * much of it. Applied with lanes over rows: 32 rows are turned on their side, and an output is a sum
- * of some sixty of their columns, one vector addition each. Sums run in f32 in the order of the
+ * much of it. Applied with lanes over rows: 32 rows are turned on their side, and an output is a
+ * sum of some sixty of their columns, one vector addition each. Sums run in f32 in the order of the
  * list, so a row's result does not depend on its neighbours.
  */
 #include "explore.h"
@@ -24,7 +24,7 @@ struct rex_project {
     double *w;      /* gauss: (out, ld) */
 };
 
-/* ---- element types ------------------------------------------------------------------------------ */
+/* ---- element types ----------------------------------------------------------------------- */
 
 rex_elem rex_elem_find(const char *name) {
     static const char *const names[] = {"F32", "F64", "F16", "BF16"};
@@ -52,7 +52,7 @@ bool rex_matrix_nonfinite(const rex_matrix *m, int64_t first_row, int64_t *row, 
     return false;
 }
 
-/* ---- the matrix --------------------------------------------------------------------------------- */
+/* ---- the matrix -------------------------------------------------------------------------- */
 
 /* +1, -1 or 0 for four columns of an output. The thresholds are density/2 in units of 2^-32. */
 static void draw4(rex_key key, int64_t a, int64_t b4, uint64_t half, int sign[4]) {
@@ -162,7 +162,7 @@ void rex_project_close(rex_project *p) {
     rex_mem_free(p);
 }
 
-/* ---- applying it -------------------------------------------------------------------------------- */
+/* ---- applying it ------------------------------------------------------------------------- */
 
 typedef struct {
     const rex_project *p;

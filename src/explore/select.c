@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * select: an order of a pool by one of the rules of REX_SELECTS. One shape for all of them: outcomes
- * get a representative each; the representatives are ordered by the rule (greedily by greedy.c, or
- * by a fixed number); then come all other rows by l. Rows verified before (a start set, or picks
- * made before more rows came) enter the rule's state first, and their outcomes count as done.
+ * select: an order of a pool by one of the rules of REX_SELECTS. One shape for all of them:
+ * outcomes get a representative each; the representatives are ordered by the rule (greedily by
+ * greedy.c, or by a fixed number); then come all other rows by l. Rows verified before (a start
+ * set, or picks made before more rows came) enter the rule's state first, and their outcomes count
+ * as done.
  *
  * Invariant: `taken` holds every row that was given out or started with, in that order, and is all
  * that the state depends on besides the rows: the rest is built from it when the first place is
@@ -86,7 +87,7 @@ bool rex_select_uses_l(const rex_select_opts *o) {
     }
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 rex_status rex_select_open(const rex_select_opts *o, uint64_t id, rex_pool *workers,
                            rex_select **out, rex_err *e) {
@@ -193,7 +194,7 @@ double rex_select_lambda(const rex_select *s) {
     return s->built && rex_select_uses_rows(&s->o) ? s->feat.lambda : s->o.lambda;
 }
 
-/* ---- building ------------------------------------------------------------------------------------ */
+/* ---- building ---------------------------------------------------------------------------- */
 
 /* l and labels of all parts in one array each. l counts only where every row has it. */
 static rex_status gather(rex_select *s, const double **l, const int64_t **label, rex_err *e) {
@@ -303,14 +304,15 @@ static rex_status build(rex_select *s, rex_err *e) {
     if (!s->greedy) {
         REX_TRY(order_fixed(s, e));
     } else {
-        for (int64_t i = 0; i < s->n_taken; i++) REX_TRY(rex_greedy_take(s->greedy, s->taken[i], NULL, e));
+        for (int64_t i = 0; i < s->n_taken; i++)
+            REX_TRY(rex_greedy_take(s->greedy, s->taken[i], NULL, e));
         for (int64_t i = 0; i < s->n_rest; i++) rex_greedy_bar(s->greedy, s->rest[i]);
     }
     s->built = true;
     return REX_OK;
 }
 
-/* ---- places -------------------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------------ */
 
 /* The first pick of all where it is not left to the rule: a place in rep, or -1. */
 static int64_t first_place(const rex_select *s) {

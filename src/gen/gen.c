@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * gen.c: what sampling (rollout.c) and scoring (score.c) share: the memory of a generator, a step with
- * its pooling, the rows of the head, and the order in which results leave. Both walk through the same
- * functions here, so a number that was recorded while sampling and the one that scoring gives are the
- * same bits.
+ * gen.c: what sampling (rollout.c) and scoring (score.c) share: the memory of a generator, a step
+ * with its pooling, the rows of the head, and the order in which results leave. Both walk through
+ * the same functions here, so a number that was recorded while sampling and the one that scoring
+ * gives are the same bits.
  */
 #include "gen.h"
 
@@ -16,7 +16,7 @@ void rex_gen_defaults(rex_gen_opts *o) {
                         .batch = 64, .chunk = 256, .group = 1, .detail = true, .layer = -1};
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------ */
+/* ---- memory ------------------------------------------------------------------------------ */
 
 typedef struct {
     char *base;
@@ -45,7 +45,8 @@ static size_t lay_out(rex_engine *g, char *base) {
     g->scratch = piece(&s, g->pool ? rex_pool_size(g->pool) : 1, g->scratch_each);
     for (int i = 0; i < g->n_group; i++) {
         float *const state = piece(&s, D, sizeof(float)), *const tap = piece(&s, D, sizeof(float));
-        double *const sum = g->o.pooling == REX_POOLING_MEAN_ALL ? piece(&s, D, sizeof(double)) : NULL;
+        double *const sum =
+            g->o.pooling == REX_POOLING_MEAN_ALL ? piece(&s, D, sizeof(double)) : NULL;
         if (base) g->group[i] = (rex_gen_group){.seq = -1, .state = state, .tap = tap, .sum = sum};
     }
     for (int i = 0; i < g->batch; i++) {
@@ -70,12 +71,14 @@ static int64_t up32(int64_t n) { return (n + REX_KV - 1) / REX_KV * REX_KV; }
 static rex_status check(const rex_engine *g, rex_err *e) {
     const rex_gen_opts *o = &g->o;
     if (!(o->temperature == 0.0 || (o->temperature >= 1e-4 && o->temperature <= 1e4)))
-        return rex_fail(e, REX_EARG, -1, "temperature %g: expected 0 or 0.0001 to 10000", o->temperature);
+        return rex_fail(e, REX_EARG, -1, "temperature %g: expected 0 or 0.0001 to 10000",
+                        o->temperature);
     if (!(o->top_p > 0.0 && o->top_p <= 1.0))
         return rex_fail(e, REX_EARG, -1, "top-p %g: expected more than 0, at most 1", o->top_p);
     if (!(o->min_p >= 0.0 && o->min_p <= 1.0))
         return rex_fail(e, REX_EARG, -1, "min-p %g: expected 0 to 1", o->min_p);
-    if (o->top_k < 0) return rex_fail(e, REX_EARG, -1, "top-k %lld: expected 0 or more", (long long)o->top_k);
+    if (o->top_k < 0)
+        return rex_fail(e, REX_EARG, -1, "top-k %lld: expected 0 or more", (long long)o->top_k);
     if (o->max_tokens < 1 || o->batch < 1 || o->chunk < 1 || o->group < 1)
         return rex_fail(e, REX_EARG, -1, "max tokens, batch, chunk and group must be at least 1");
     if (o->batch > 65536 || o->chunk > 1 << 20)
@@ -92,8 +95,9 @@ static rex_status plan(rex_engine *g, rex_err *e) {
     const int64_t ctx = g->m->s.ctx;
     REX_TRY(check(g, e));
     if (o->max_tokens > ctx - 1) o->max_tokens = ctx - 1;
-    if (o->max_tokens < 1) return rex_fail(e, REX_EARG, -1, "a context of %lld leaves no room for a response",
-                                           (long long)ctx);
+    if (o->max_tokens < 1)
+        return rex_fail(e, REX_EARG, -1, "a context of %lld leaves no room for a response",
+                        (long long)ctx);
     int64_t prompt = o->max_prompt > 0 ? o->max_prompt : ctx - o->max_tokens;
     if (prompt > ctx - 1) prompt = ctx - 1;
     if (prompt < 1) prompt = 1;
@@ -120,15 +124,18 @@ static rex_status plan(rex_engine *g, rex_err *e) {
     const size_t n = lay_out(g, NULL);
     REX_TRY(rex_ctx_open(g->m, g->pool, &c, &g->ctx, e));
     g->slab = rex_mem_take(n, 1, e);
-    if (!g->slab) return rex_fail(e, REX_ENOMEM, -1, "no memory for %zu MiB of samples in flight: lower the "
-                                  "batch or max-tokens", n >> 20);
+    if (!g->slab)
+        return rex_fail(e, REX_ENOMEM, -1,
+                        "no memory for %zu MiB of samples in flight: lower the "
+                        "batch or max-tokens",
+                        n >> 20);
     lay_out(g, g->slab);
     g->bytes = g->ctx->bytes + n;
     return REX_OK;
 }
 
-rex_status rex_gen_open(const rex_model *m, const rex_tok *tok, rex_pool *pool, const rex_gen_opts *o,
-                        rex_engine **out, rex_err *e) {
+rex_status rex_gen_open(const rex_model *m, const rex_tok *tok, rex_pool *pool,
+                        const rex_gen_opts *o, rex_engine **out, rex_err *e) {
     *out = NULL;
     rex_engine *g = rex_mem_take(1, sizeof *g, e);
     if (!g) return REX_ENOMEM;
@@ -159,7 +166,7 @@ void rex_gen_step(rex_engine *g, uint64_t seed, uint64_t step) {
     g->sampler.key = rex_key_fold(rex_key_make(seed), step);
 }
 
-/* ---- places --------------------------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------------ */
 
 int rex_gen_group_open(rex_engine *g, size_t prompt, const int32_t *ids, int32_t n) {
     for (int i = 0; i < g->n_group; i++) {
@@ -194,9 +201,18 @@ rex_gen_slot *rex_gen_slot_open(rex_engine *g, int group, int32_t most) {
         if (seq < 0) return NULL;
         const bool ok = rex_seq_reserve(g->ctx, seq, p->n + most);
         rex_assert(ok);
-        *s = (rex_gen_slot){.group = group, .prompt = p->prompt, .seq = seq, .n_prompt = p->n, .want = most,
-                            .ids = s->ids, .logp = s->logp, .logq = s->logq, .ent = s->ent, .sum = s->sum,
-                            .last = s->last, .tail = s->tail};
+        *s = (rex_gen_slot){.group = group,
+                            .prompt = p->prompt,
+                            .seq = seq,
+                            .n_prompt = p->n,
+                            .want = most,
+                            .ids = s->ids,
+                            .logp = s->logp,
+                            .logq = s->logq,
+                            .ent = s->ent,
+                            .sum = s->sum,
+                            .last = s->last,
+                            .tail = s->tail};
         if (s->sum && p->sum) memcpy(s->sum, p->sum, (size_t)g->m->s.D * sizeof *s->sum);
         else if (s->sum) memset(s->sum, 0, (size_t)g->m->s.D * sizeof *s->sum);
         if (g->max_stop) rex_tok_stream_init(&s->stream, g->tok, 0);
@@ -220,7 +236,7 @@ void rex_gen_clear(rex_engine *g) {
     g->n_ask = 0;
 }
 
-/* ---- a step ------------------------------------------------------------------------------------------------ */
+/* ---- a step ------------------------------------------------------------------------------ */
 
 /* A running sum in double, positions ascending: the order is the sequence's own. */
 static void add_state(double *sum, const float *state, int64_t D) {
@@ -261,7 +277,7 @@ static void finish_feature(const rex_engine *g, const rex_gen_slot *s, float *ou
     }
 }
 
-/* ---- the head ------------------------------------------------------------------------------------------------ */
+/* ---- the head ---------------------------------------------------------------------------- */
 
 typedef struct {
     rex_engine *g;
@@ -269,7 +285,8 @@ typedef struct {
     int first;
 } answering;
 
-static rex_status answer_one(const answering *a, rex_gen_ask *q, const float *bent, int worker, rex_err *e) {
+static rex_status answer_one(const answering *a, rex_gen_ask *q, const float *bent, int worker,
+                             rex_err *e) {
     rex_engine *g = a->g;
     const rex_gen_slot *s = q->slot;
     const int64_t V = g->m->s.V;
@@ -294,8 +311,8 @@ static void answer_bent(answering *a, int n) {
     for (int i = 0; i < n; i++) {
         rex_gen_ask *q = &g->ask[a->first + i];
         memcpy(g->bent, a->logit + q->row * h->V, (size_t)h->V * sizeof *g->bent);
-        g->o.bend(g->o.bend_ud, q->slot->prompt, q->slot->sample, q->slot->n_prompt + q->target, q->tap, h->D,
-                  g->bent, h->V);
+        g->o.bend(g->o.bend_ud, q->slot->prompt, q->slot->sample, q->slot->n_prompt + q->target,
+                  q->tap, h->D, g->bent, h->V);
         q->status = answer_one(a, q, g->bent, 0, NULL);
     }
 }
@@ -315,15 +332,17 @@ rex_status rex_gen_answer(rex_engine *g, rex_err *e) {
         else rex_pool_run(g->pool, (size_t)n, answer_item, &a);
         for (int i = at; i < at + n; i++)
             if (g->ask[i].status != REX_OK)
-                return rex_fail(e, g->ask[i].status, -1, "prompt %zu, sample %u, token %d: the logits are not "
-                                "finite", g->ask[i].slot->prompt, (unsigned)g->ask[i].slot->sample,
+                return rex_fail(e, g->ask[i].status, -1,
+                                "prompt %zu, sample %u, token %d: the logits are not "
+                                "finite",
+                                g->ask[i].slot->prompt, (unsigned)g->ask[i].slot->sample,
                                 (int)g->ask[i].target);
         at += n;
     }
     return REX_OK;
 }
 
-/* ---- stops --------------------------------------------------------------------------------------------- */
+/* ---- stops ------------------------------------------------------------------------------- */
 
 bool rex_gen_is_stop(const rex_engine *g, int32_t id) {
     for (size_t i = 0; i < g->o.n_stop_ids; i++)
@@ -366,7 +385,7 @@ rex_status rex_gen_stop_text(rex_engine *g, rex_gen_slot *s, int32_t id, bool *h
     return st;
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------------- */
 
 /* A finished sample that waits: the head, then ids, logp, logq, ent (n each), the feature (D). */
 typedef struct {

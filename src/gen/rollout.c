@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * rollout.c: many prompts times many samples. Each round: samples start from prompts that are in the
- * cache; one step takes a token of every running sample and, as far as the step has room and places
- * will be free, the next prompts; the new rows of logits are drawn from. A sample that ends makes room
- * at once.
+ * rollout.c: many prompts times many samples. Each round: samples start from prompts that are in
+ * the cache; one step takes a token of every running sample and, as far as the step has room and
+ * places will be free, the next prompts; the new rows of logits are drawn from. A sample that ends
+ * makes room at once.
  *
  * Who shares a step with whom is decided by what is free, and never shows: every row's bits are its
  * own, and every draw has a name.
@@ -23,10 +23,12 @@ static rex_status check(const rex_engine *g, const rex_gen_prompt *p, size_t n, 
     for (size_t i = 0; i < n; i++) {
         if (p[i].n == 0) return rex_fail(e, REX_EARG, (int64_t)i, "prompt %zu has no tokens", i);
         if ((int64_t)p[i].n > g->max_prompt)
-            return rex_fail(e, REX_ELIMIT, (int64_t)i, "prompt %zu has %zu tokens, at most %lld were planned for",
-                            i, p[i].n, (long long)g->max_prompt);
+            return rex_fail(e, REX_ELIMIT, (int64_t)i,
+                            "prompt %zu has %zu tokens, at most %lld were planned for", i, p[i].n,
+                            (long long)g->max_prompt);
         if (p[i].samples > (1u << 24) || p[i].first > (1u << 24) - p[i].samples)
-            return rex_fail(e, REX_ELIMIT, (int64_t)i, "prompt %zu: sample numbers go up to 2^24", i);
+            return rex_fail(e, REX_ELIMIT, (int64_t)i, "prompt %zu: sample numbers go up to 2^24",
+                            i);
     }
     return REX_OK;
 }
@@ -74,13 +76,14 @@ static void start(rollout *r) {
     }
 }
 
-/* Prompts whose samples have all been drawn from their last state can go; their forks keep what they
- * need. Called after the round's answers, for start() lends the state until then. */
+/* Prompts whose samples have all been drawn from their last state can go; their forks keep what
+ * they need. Called after the round's answers, for start() lends the state until then. */
 static void let_go(rollout *r) {
     rex_engine *g = r->g;
     for (int i = 0; i < g->n_group; i++) {
         const rex_gen_group *p = &g->group[i];
-        if (p->seq >= 0 && p->fed == p->n && p->started == r->p[p->prompt].samples) rex_gen_group_close(g, i);
+        if (p->seq >= 0 && p->fed == p->n && p->started == r->p[p->prompt].samples)
+            rex_gen_group_close(g, i);
     }
 }
 
@@ -153,7 +156,8 @@ static int slot_rows(rollout *r) {
 static size_t waiting(const rollout *r) {
     size_t n = 0;
     for (int i = 0; i < r->g->n_group; i++)
-        if (r->g->group[i].seq >= 0) n += r->p[r->g->group[i].prompt].samples - r->g->group[i].started;
+        if (r->g->group[i].seq >= 0)
+            n += r->p[r->g->group[i].prompt].samples - r->g->group[i].started;
     return n;
 }
 
@@ -192,8 +196,9 @@ static void ask_next(rollout *r, int n) {
 static rex_status go(rollout *r, rex_err *e) {
     rex_engine *g = r->g;
     while (g->next < g->total) {
-        if (rex_cancelled()) return rex_fail(e, REX_ECANCEL, -1, "stopped after %zu of %zu samples", g->next,
-                                             g->total);
+        if (rex_cancelled())
+            return rex_fail(e, REX_ECANCEL, -1, "stopped after %zu of %zu samples", g->next,
+                            g->total);
         start(r);
         if (g->n_ask > 0) {
             REX_TRY(take(r, e));
@@ -203,7 +208,8 @@ static rex_status go(rollout *r, rex_err *e) {
         const int n_slot = slot_rows(r);
         const int n = prompt_rows(r, n_slot);
         if (n == 0 && r->running == 0 && g->next < g->total && waiting(r) == 0 && r->next == r->n)
-            return rex_fail(e, REX_EBUG, -1, "nothing to do with %zu samples missing", g->total - g->next);
+            return rex_fail(e, REX_EBUG, -1, "nothing to do with %zu samples missing",
+                            g->total - g->next);
         if (n == 0) continue;
         REX_TRY(rex_gen_advance(g, n, e));
         ask_next(r, n_slot);
@@ -213,7 +219,8 @@ static rex_status go(rollout *r, rex_err *e) {
     return REX_OK;
 }
 
-rex_status rex_gen_run(rex_engine *g, const rex_gen_prompt *p, size_t n, rex_gen_fn fn, void *ud, rex_err *e) {
+rex_status rex_gen_run(rex_engine *g, const rex_gen_prompt *p, size_t n, rex_gen_fn fn, void *ud,
+                       rex_err *e) {
     rollout r = {.g = g, .p = p, .n = n};
     REX_TRY(check(g, p, n, e));
     const uint64_t fp = rex_fp_enter();

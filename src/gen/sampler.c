@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * sampler.c: logits to a token. Filters act in the order temperature, top-k, top-p, min-p, each on the
- * renormalised survivors of the one before; equal probabilities go by token id; top-p keeps the token
- * that crosses. One uniform draw with 53 bits, named by what it is for, picks by the running sum.
+ * sampler.c: logits to a token. Filters act in the order temperature, top-k, top-p, min-p, each on
+ * the renormalised survivors of the one before; equal probabilities go by token id; top-p keeps the
+ * token that crosses. One uniform draw with 53 bits, named by what it is for, picks by the running
+ * sum.
  *
  * Without filters the sum runs over tiles of REX_VOCAB_TILE words in ascending order, whose weights
- * the log-sum-exp needs anyway, then over the words of one tile: no pass over the vocabulary is added.
- * With filters the survivors are sorted by probability first and the sum runs in that order.
+ * the log-sum-exp needs anyway, then over the words of one tile: no pass over the vocabulary is
+ * added. With filters the survivors are sorted by probability first and the sum runs in that order.
  */
 #include "gen.h"
 
@@ -54,16 +55,16 @@ static void describe(const float *logit, rex_lse all, int32_t token, rex_draw *o
     out->logq = out->logp;
 }
 
-rex_status rex_score_token(const rex_kern *k, const float *logit, int64_t V, int32_t token, rex_draw *out,
-                           rex_err *e) {
+rex_status rex_score_token(const rex_kern *k, const float *logit, int64_t V, int32_t token,
+                           rex_draw *out, rex_err *e) {
     const rex_lse all = k->lse(logit, 1.0F, V);
     if (!sound(all)) return unsound(e);
     describe(logit, all, token, out);
     return REX_OK;
 }
 
-/* The first word of p[0 .. n-1] at which the running sum exceeds u times the whole; the last one that
- * has any probability if rounding keeps the sum below. */
+/* The first word of p[0 .. n-1] at which the running sum exceeds u times the whole; the last one
+ * that has any probability if rounding keeps the sum below. */
 static int64_t walk(const float *p, int64_t n, double u) {
     double sum = 0.0;
     int64_t last = 0;
@@ -96,7 +97,7 @@ static int32_t draw_all(const rex_kern *k, const float *x, float a, int64_t V, c
     return (int32_t)(from + walk(p, n, over ? 2.0 : left / weight));
 }
 
-/* ---- filters ------------------------------------------------------------------------------------------ */
+/* ---- filters ----------------------------------------------------------------------------- */
 
 static bool before(cand a, cand b) { return a.x > b.x || (a.x == b.x && a.id < b.id); }
 
@@ -125,7 +126,8 @@ static int64_t gather(const rex_sampler *s, const float *x, const float *p, int6
     for (int64_t i = 0; i < V; i++)
         if (p[i] > most) most = p[i];
     if (s->top_k == 0 && s->top_p < 1.0) low = (float)(0.5 * (1.0 - s->top_p) / (double)V);
-    if (s->min_p > 0.0 && (float)(0.5 * s->min_p) * most > low) low = (float)(0.5 * s->min_p) * most;
+    if (s->min_p > 0.0 && (float)(0.5 * s->min_p) * most > low)
+        low = (float)(0.5 * s->min_p) * most;
     int64_t n = 0;
     for (int64_t i = 0; i < V; i++)
         if (p[i] > low) c[n++] = (cand){x[i], (int32_t)i};
@@ -133,8 +135,9 @@ static int64_t gather(const rex_sampler *s, const float *x, const float *p, int6
     return n;
 }
 
-/* The survivors, most probable first, over the candidates' own memory (the heap shrinks from behind, so
- * they are put there and turned round). Returns how many; *mass is their share of all. */
+/* The survivors, most probable first, over the candidates' own memory (the heap shrinks from
+ * behind, so they are put there and turned round). Returns how many; *mass is their share of all.
+ */
 static int64_t survivors(const rex_sampler *s, const float *p, cand *c, int64_t n, double *mass) {
     const int64_t most = s->top_k > 0 && s->top_k < n ? s->top_k : n;
     const int64_t end = n;
@@ -173,8 +176,8 @@ static int64_t survivors(const rex_sampler *s, const float *p, cand *c, int64_t 
     return kept;
 }
 
-static int32_t draw_filtered(const rex_kern *k, const rex_sampler *s, const float *x, float a, int64_t V,
-                             double u, float *p, cand *c, double *log_mass) {
+static int32_t draw_filtered(const rex_kern *k, const rex_sampler *s, const float *x, float a,
+                             int64_t V, double u, float *p, cand *c, double *log_mass) {
     k->softmax(p, x, a, V);
     double mass = 0.0;
     const int64_t n = survivors(s, p, c, gather(s, x, p, V, c), &mass);
@@ -189,8 +192,9 @@ static int32_t draw_filtered(const rex_kern *k, const rex_sampler *s, const floa
     return c[i].id;
 }
 
-rex_status rex_sample_token(const rex_kern *k, const rex_sampler *s, const float *logit, const float *bent,
-                      int64_t V, rex_draw_name name, void *scratch, rex_draw *out, rex_err *e) {
+rex_status rex_sample_token(const rex_kern *k, const rex_sampler *s, const float *logit,
+                            const float *bent, int64_t V, rex_draw_name name, void *scratch,
+                            rex_draw *out, rex_err *e) {
     rex_lse *tile = scratch;
     const int64_t tiles = (V + REX_VOCAB_TILE - 1) / REX_VOCAB_TILE;
     float *p = (float *)(void *)(((uintptr_t)(tile + tiles) + 63) & ~(uintptr_t)63);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * score.c: the numbers of given responses: log-probabilities, entropies and pooled states, through the
- * same steps and the same head as sampling. Work goes in waves: as many pairs as there are places; their
- * prompts first (neighbours with equal prompts share one), then the responses, many tokens a step.
+ * score.c: the numbers of given responses: log-probabilities, entropies and pooled states, through
+ * the same steps and the same head as sampling. Work goes in waves: as many pairs as there are
+ * places; their prompts first (neighbours with equal prompts share one), then the responses, many
+ * tokens a step.
  */
 #include "gen.h"
 
@@ -16,19 +17,22 @@ typedef struct {
 
 static rex_status check(const rex_engine *g, const rex_gen_pair *p, size_t n, rex_err *e) {
     for (size_t i = 0; i < n; i++) {
-        if (p[i].n_prompt == 0) return rex_fail(e, REX_EARG, (int64_t)i, "pair %zu has no prompt tokens", i);
+        if (p[i].n_prompt == 0)
+            return rex_fail(e, REX_EARG, (int64_t)i, "pair %zu has no prompt tokens", i);
         if ((int64_t)p[i].n > g->o.max_tokens || (int64_t)p[i].n_prompt > g->max_prompt ||
             (int64_t)(p[i].n_prompt + p[i].n) > g->limit)
             return rex_fail(e, REX_ELIMIT, (int64_t)i,
-                            "pair %zu has %zu + %zu tokens, at most %lld + %lld, together %lld, were planned for",
-                            i, p[i].n_prompt, p[i].n, (long long)g->max_prompt, (long long)g->o.max_tokens,
-                            (long long)g->limit);
+                            "pair %zu has %zu + %zu tokens, at most %lld + %lld, together %lld, "
+                            "were planned for",
+                            i, p[i].n_prompt, p[i].n, (long long)g->max_prompt,
+                            (long long)g->o.max_tokens, (long long)g->limit);
     }
     return REX_OK;
 }
 
 static bool same_prompt(const rex_gen_pair *a, const rex_gen_pair *b) {
-    return a->n_prompt == b->n_prompt && memcmp(a->prompt, b->prompt, a->n_prompt * sizeof *a->prompt) == 0;
+    return a->n_prompt == b->n_prompt &&
+           memcmp(a->prompt, b->prompt, a->n_prompt * sizeof *a->prompt) == 0;
 }
 
 /* Opens prompts for the pairs from `from` on, as far as places and blocks reach. */
@@ -39,7 +43,8 @@ static rex_status open_wave(scoring *s, rex_err *e) {
     s->to = s->from;
     for (size_t i = s->from; i < s->n && i - s->from < (size_t)g->batch; i++) {
         const rex_gen_pair *p = &s->p[i];
-        const int64_t need = rex_ctx_blocks((int32_t)(p->n_prompt + p->n), (int32_t)p->n_prompt) + 1;
+        const int64_t need =
+            rex_ctx_blocks((int32_t)(p->n_prompt + p->n), (int32_t)p->n_prompt) + 1;
         const bool shared = group >= 0 && same_prompt(p, &s->p[i - 1]);
         const int64_t base = shared ? 0 : rex_ctx_blocks((int32_t)p->n_prompt, 0);
         if (rex_ctx_free(g->ctx) < promised + need + base) break;
@@ -168,7 +173,8 @@ static rex_status go(scoring *s, rex_err *e) {
     return REX_OK;
 }
 
-rex_status rex_gen_score(rex_engine *g, const rex_gen_pair *p, size_t n, rex_gen_fn fn, void *ud, rex_err *e) {
+rex_status rex_gen_score(rex_engine *g, const rex_gen_pair *p, size_t n, rex_gen_fn fn, void *ud,
+                         rex_err *e) {
     scoring s = {.g = g, .p = p, .n = n};
     REX_TRY(check(g, p, n, e));
     const uint64_t fp = rex_fp_enter();

@@ -6,7 +6,7 @@
  */
 #include "kern_impl.h"
 
-/* ---- panels --------------------------------------------------------------------------------- */
+/* ---- panels ------------------------------------------------------------------------------ */
 
 /* Element (k, n) of packed panels. */
 static float panel_at(const void *data, rex_store t, int64_t k_len, int64_t k, int64_t n) {
@@ -85,7 +85,7 @@ void rex_ref_unpack(void *dst, rex_store to, int64_t ld, const float *panels, in
         }
 }
 
-/* ---- product -------------------------------------------------------------------------------- */
+/* ---- product ----------------------------------------------------------------------------- */
 
 static float right_at(const rex_gemm *j, int64_t k, int64_t n) {
     const float w = j->w.ld > 0 ? ((const float *)j->w.data)[k * j->w.ld + n]
@@ -128,7 +128,7 @@ void rex_ref_gemm(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t
     if (j->bf16) flush_leave(fp);
 }
 
-/* ---- attention ------------------------------------------------------------------------------ */
+/* ---- attention --------------------------------------------------------------------------- */
 
 static float cache_at(const void *p, rex_store t, int64_t i) {
     return t == REX_K_F32 ? ((const float *)p)[i] : bf16_wide(((const uint16_t *)p)[i]);
@@ -201,7 +201,7 @@ void rex_ref_kv_put(const rex_kv_seg *s, rex_store cache, int64_t KV, int64_t hd
             }
 }
 
-/* ---- rows ----------------------------------------------------------------------------------- */
+/* ---- rows -------------------------------------------------------------------------------- */
 
 void rex_ref_embed(float *out, int64_t ldo, const void *table, rex_store t, int64_t D,
                    const int32_t *id, int64_t n, float scale) {
@@ -274,7 +274,7 @@ void rex_ref_cast_from(float *dst, const void *src, rex_store from, int64_t n) {
     for (int64_t i = 0; i < n; i++) dst[i] = store_at(src, from, i);
 }
 
-/* ---- vocabulary ----------------------------------------------------------------------------- */
+/* ---- vocabulary -------------------------------------------------------------------------- */
 
 static float row_max(const float *x, float a, int64_t n) {
     float lane[LANES];
@@ -326,7 +326,7 @@ int64_t rex_ref_argmax(const float *x, int64_t n) {
     return best;
 }
 
-/* ---- sums ----------------------------------------------------------------------------------- */
+/* ---- sums -------------------------------------------------------------------------------- */
 
 double rex_ref_dot(const float *x, const float *y, int64_t n) {
     double lane[LANES] = { 0.0 };

@@ -62,7 +62,7 @@ void rex_ref_gate_bwd(float *dg, int64_t lddg, float *du, int64_t lddu, const fl
         }
 }
 
-/* ---- attention ------------------------------------------------------------------------------ */
+/* ---- attention --------------------------------------------------------------------------- */
 
 /* One token and query head: probabilities and score gradients for positions lo .. t, then dq. */
 static void grad_scores(const rex_attn_grad *j, int64_t head, int64_t t, int64_t lo, const float *K,
@@ -137,7 +137,7 @@ void rex_ref_attn_bwd(const rex_attn_grad *j, int64_t h, void *scratch) {
     }
 }
 
-/* ---- loss and optimiser --------------------------------------------------------------------- */
+/* ---- loss and optimiser ------------------------------------------------------------------ */
 
 void rex_ref_xent_bwd(float *x, int64_t v0, int64_t n, int64_t id, double lse, double entropy,
                       float dlogp, float dent) {

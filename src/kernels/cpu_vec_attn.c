@@ -106,7 +106,7 @@ static float exp_row(float *s, int64_t lo, int64_t hi, float scale) {
     return tree_f32(lane);
 }
 
-/* ---- forward -------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------- */
 
 typedef struct {
     const rex_attn *j;
@@ -294,7 +294,7 @@ void VEC(kv_put)(const rex_kv_seg *s, rex_store cache, int64_t KV, int64_t hd, i
     }
 }
 
-/* ---- backward ------------------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------------- */
 
 typedef struct {
     const rex_attn_grad *j;

@@ -7,7 +7,7 @@
  */
 #include "vec.h"
 
-/* ---- lanes ---------------------------------------------------------------------------------- */
+/* ---- lanes ------------------------------------------------------------------------------- */
 
 typedef struct {
     vd v[2 * NL];
@@ -38,7 +38,7 @@ static float lanes_max(const float *x, float a, int64_t n) {
     return tree_max(lane);
 }
 
-/* ---- sums ----------------------------------------------------------------------------------- */
+/* ---- sums -------------------------------------------------------------------------------- */
 
 double VEC(dot)(const float *x, const float *y, int64_t n) {
     lanes_d s = lanes_zero();
@@ -114,7 +114,7 @@ void VEC(gerd)(double *a, int64_t lda, int64_t m, int64_t n, const double *x, co
     for (int64_t i = 0; i < m; i++) VEC(axpyd)(a + i * lda, x[i], y, n);
 }
 
-/* ---- element by element --------------------------------------------------------------------- */
+/* ---- element by element ------------------------------------------------------------------ */
 
 void VEC(add)(float *y, const float *a, const float *b, int64_t n) {
     int64_t i = 0;
@@ -188,7 +188,7 @@ void VEC(embed)(float *out, int64_t ldo, const void *table, rex_store t, int64_t
     }
 }
 
-/* ---- norm, rotation, gate ------------------------------------------------------------------- */
+/* ---- norm, rotation, gate ---------------------------------------------------------------- */
 
 void VEC(rmsnorm)(float *y, int64_t ldy, const float *x, int64_t ldx, const float *w, float plus,
                   int64_t n, int64_t D, double eps, float *rstd) {
@@ -274,7 +274,7 @@ void VEC(gate)(float *y, int64_t ldy, const float *g, int64_t ldg, const float *
     }
 }
 
-/* ---- vocabulary ----------------------------------------------------------------------------- */
+/* ---- vocabulary -------------------------------------------------------------------------- */
 
 void VEC(softmax)(float *y, const float *x, float a, int64_t n) {
     const float max = lanes_max(x, a, n);

@@ -30,7 +30,7 @@
 #define STRIP_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #endif
 
-/* ---- register tiles ------------------------------------------------------------------------- */
+/* ---- register tiles ---------------------------------------------------------------------- */
 
 /* `rows` is a constant at every call, so each instance keeps its accumulators in registers. `ahead`
  * is touched line by line: the next panel block, wanted soon in the second-level cache. */
@@ -82,7 +82,7 @@ static void tile_any(int rows, int64_t k_len, const float *a, const float *b, fl
     }
 }
 
-/* ---- strips --------------------------------------------------------------------------------- */
+/* ---- strips ------------------------------------------------------------------------------ */
 
 HOT void strip_body(const int rows, const bool full, int64_t cols, int64_t k_len,
                     const float *const *x, const float *b, int64_t ldb, float *const *y,
@@ -146,7 +146,7 @@ void VEC(strip)(int rows, int64_t cols, int64_t k_len, const float *const *x, co
     }
 }
 
-/* ---- packing rows --------------------------------------------------------------------------- */
+/* ---- packing rows ------------------------------------------------------------------------ */
 
 /* Where element k of a row goes: in bf16 mode the elements of a pair change places. */
 static int64_t slot(bool bf16, int64_t k) {
@@ -190,7 +190,7 @@ static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_
         for (int r = 0; r < rows; r++) dst[(n - 1) * wide + r] = 0.0f;
 }
 
-/* ---- widening panels ------------------------------------------------------------------------ */
+/* ---- widening panels --------------------------------------------------------------------- */
 
 static void widen_pairs(float *dst, const uint16_t *src, int64_t n, bool bf16) {
     for (int64_t k = 0; k < n; k += 2, src += 2 * REX_PANEL, dst += 2 * REX_PANEL)
@@ -266,7 +266,7 @@ static const float *widen(const rex_gemm *j, int64_t p, int64_t k0, int64_t k1, 
     return room;
 }
 
-/* ---- edges ---------------------------------------------------------------------------------- */
+/* ---- edges ------------------------------------------------------------------------------- */
 
 static float *out_at(const rex_gemm *j, int64_t m, int64_t p) {
     return j->y + m * j->y_row + p * j->y_panel;
@@ -317,7 +317,7 @@ static void tile_panel(const rex_gemm *j, int64_t m, int rows, int64_t p, int64_
         memcpy(y + r * j->y_row, t + r * REX_PANEL, (size_t)cols * sizeof(float));
 }
 
-/* ---- matrix-vector -------------------------------------------------------------------------- */
+/* ---- matrix-vector ----------------------------------------------------------------------- */
 
 #define NC (REX_PANEL / VW) /* vectors across a panel */
 
@@ -444,7 +444,7 @@ static void thin(const rex_gemm *j, int64_t m, int rows, int64_t p0, int64_t p1,
     }
 }
 
-/* ---- the product ---------------------------------------------------------------------------- */
+/* ---- the product ------------------------------------------------------------------------- */
 
 /* Floats of scratch for packed rows. A product that adds into its own output keeps the accumulators
  * of one panel in scratch too, because y holds what is added until the end. */

@@ -106,7 +106,9 @@ typedef struct {
     __m256 a, b;
 } s16;
 static inline s16 s_zero(void) { return (s16){_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-static inline s16 s_load(const float *p) { return (s16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+static inline s16 s_load(const float *p) {
+    return (s16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
 static inline s16 s_fma(s16 x, s16 y, s16 z) {
     return (s16){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
 }
@@ -226,7 +228,7 @@ INLINE void fetch(const char *ahead, int64_t size, int64_t j) {
     __builtin_prefetch(ahead + j * size, 0, 3);
 }
 
-/* ---- one row ------------------------------------------------------------------------------ */
+/* ---- one row ----------------------------------------------------------------------------- */
 
 INLINE void widen_as(double *z, int64_t ld, const char *x, rex_elem type, int64_t size, int64_t n,
                      const double *mean, const char *ahead) {
@@ -318,7 +320,7 @@ static double op_dist2(const double *z, double a, const double *w, int64_t ld) {
     return v_sum(acc);
 }
 
-/* ---- rows against rows ---------------------------------------------------------------------- */
+/* ---- rows against rows ------------------------------------------------------------------- */
 
 /* R x W dot products at once; R and W are constants, so that the sums live in registers. */
 INLINE void tile(double *out, int64_t ldo, const double *z, const double *w, int64_t ld, int R,
@@ -375,7 +377,7 @@ static void op_dots(double *out, int64_t ldo, const double *z, int64_t R, const 
     }
 }
 
-/* ---- the same in f32: bounds ----------------------------------------------------------------------- */
+/* ---- the same in f32: bounds ------------------------------------------------------------- */
 
 INLINE void narrow_as(float *z, int64_t ld, const char *x, rex_elem type, int64_t size, int64_t n,
                       const double *mean, const char *ahead) {
@@ -448,13 +450,15 @@ static void op_dots32(float *out, int64_t ldo, const float *const *z, const floa
         const float *const *const fetch = v == 0 ? ahead : NULL;
         int64_t r = 0;
         for (; r + TILE_R <= R; r += TILE_R)
-            tile32_w(out + r * ldo + v, ldo, z + r, fetch ? fetch + r : NULL, w + v * ld, ld, TILE_R, wide);
+            tile32_w(out + r * ldo + v, ldo, z + r, fetch ? fetch + r : NULL, w + v * ld, ld,
+                     TILE_R, wide);
         for (; r < R; r++)
-            tile32_w(out + r * ldo + v, ldo, z + r, fetch ? fetch + r : NULL, w + v * ld, ld, 1, wide);
+            tile32_w(out + r * ldo + v, ldo, z + r, fetch ? fetch + r : NULL, w + v * ld, ld, 1,
+                     wide);
     }
 }
 
-/* ---- projection: lanes run over rows ---------------------------------------------------------- */
+/* ---- projection: lanes run over rows ----------------------------------------------------- */
 
 typedef float f16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef float f4 __attribute__((vector_size(16), aligned(4), may_alias));

@@ -6,7 +6,7 @@
  */
 #include "vec.h"
 
-/* ---- norm, gate ----------------------------------------------------------------------------- */
+/* ---- norm, gate -------------------------------------------------------------------------- */
 
 static void norm_row(float *dx, const float *dy, const float *x, const float *w, float plus,
                      float r, int64_t D, bool more) {
@@ -104,7 +104,7 @@ void VEC(gate_bwd)(float *dg, int64_t lddg, float *du, int64_t lddu, const float
     }
 }
 
-/* ---- embedding, loss, optimiser ------------------------------------------------------------- */
+/* ---- embedding, loss, optimiser ---------------------------------------------------------- */
 
 void VEC(embed_bwd)(float *grad, int64_t ld, const float *dout, int64_t ldd, const int32_t *id,
                     int64_t n, int64_t d0, int64_t d1, float scale) {
@@ -187,7 +187,7 @@ void VEC(adamw)(float *p, const float *g, void *m, void *v, rex_store state, int
         rex_ref_adamw(p + i, g + i, mh + i, vh + i, state, n - i, index0 + (uint64_t)i, a);
 }
 
-/* ---- panels --------------------------------------------------------------------------------- */
+/* ---- panels ------------------------------------------------------------------------------ */
 
 static vf source(const rex_pack *j, int64_t at) {
     if (j->from == REX_K_F32) return v_load((const float *)j->src + at);

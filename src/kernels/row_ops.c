@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * row_ops: which table of row operations this machine gets. Compiled for the baseline, because it runs
- * before anyone knows what the processor can do. The choice never changes a result: all tables
- * return the same bits (tests/test_row_ops.c compares them), so it needs no setting in a run's record.
+ * row_ops: which table of row operations this machine gets. Compiled for the baseline, because it
+ * runs before anyone knows what the processor can do. The choice never changes a result: all tables
+ * return the same bits (tests/test_row_ops.c compares them), so it needs no setting in a run's
+ * record.
  */
 #include "row_ops.h"
 
@@ -28,7 +29,8 @@ static size_t tables(const rex_row_ops *out[3]) {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
         out[n++] = &rex_row_ops_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out[n++] = &rex_row_ops_avx2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        out[n++] = &rex_row_ops_avx2;
 #endif
 #ifdef __aarch64__
     out[n++] = &rex_row_ops_neon;

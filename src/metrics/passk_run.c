@@ -208,7 +208,7 @@ static rex_status sheet_fill(rex_arena *a, rex_pool *p, const rex_scored *s,
     return rex_counts_fill(a, o->k, o->n_k, &t->count, e);
 }
 
-/* ---- intervals of a block of columns -------------------------------------------------------- */
+/* ---- intervals of a block of columns ----------------------------------------------------- */
 
 typedef struct {
     size_t n, cols;
@@ -425,7 +425,7 @@ rex_status rex_passk_run(rex_arena *a, rex_pool *p, const rex_scored *s, const r
     return solvable(a, p, &t.count, &o, out, e);
 }
 
-/* ---- two files on the same prompts ----------------------------------------------------------- */
+/* ---- two files on the same prompts ------------------------------------------------------- */
 
 /* For every prompt of `s` its place in `vs` or SIZE_MAX; open addressing over the names of `vs`. */
 static rex_status match(rex_arena *a, const rex_scored *s, const rex_scored *vs, size_t *at,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * arch_phi3.c: Phi-3 and Phi-4: Llama's block with q, k, v in one tensor and gate, up in another, a
- * part of each head rotated, and LongRoPE: two sets of frequencies, the short one up to the original
- * context, the long one when the model is opened with a longer context.
+ * part of each head rotated, and LongRoPE: two sets of frequencies, the short one up to the
+ * original context, the long one when the model is opened with a longer context.
  */
 #include "arch.h"
 

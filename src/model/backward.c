@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * backward.c: the mirror of forward.c. Each step of a block stands here in reverse order under the
- * same name of its activation; dX = dY W reads panels turned round (made per layer into one piece of
- * scratch), dW += X^T dY continues the chains in the slab. The loss takes a tile of rows: their
- * logits, statistics, log-probabilities, the caller's dLoss/dlogp, and the gradient of the logits in
- * the same memory; nothing of the size tokens x vocabulary exists.
+ * same name of its activation; dX = dY W reads panels turned round (made per layer into one piece
+ * of scratch), dW += X^T dY continues the chains in the slab. The loss takes a tile of rows: their
+ * logits, statistics, log-probabilities, the caller's dLoss/dlogp, and the gradient of the logits
+ * in the same memory; nothing of the size tokens x vocabulary exists.
  */
 #include "train.h"
 
@@ -22,14 +22,14 @@ struct rex_back {
     float *turned;                             /* transposed panels of one matrix, or word tile */
     double *logp, *ent, *lse;                  /* (tile) */
     float *dlogp, *dent;                       /* (tile) */
-    int32_t *doc;                              /* first row of each document of the step, and its end */
+    int32_t *doc; /* first row of each document of the step, and its end */
     int64_t *slot;                             /* parameter number by (layer, slot), -1: none */
     void *scratch;
     size_t scratch_each;
     void *slab; /* owned */
 };
 
-/* ---- plan ------------------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------------- */
 
 typedef struct {
     int64_t M, D, A, C, F, V, tile, turned; /* A = H*hd, C = (H+2K)*hd */
@@ -120,7 +120,8 @@ rex_status rex_back_open(rex_ctx *c, rex_grads *g, rex_back **out, rex_err *e) {
     for (size_t i = 0; i < slots_of(c->m); i++) b->slot[i] = -1;
     for (size_t i = 0; i < g->n; i++)
         if (g->train[i])
-            b->slot[(size_t)(g->param[i].layer + 1) * REX_SLOT_COUNT + g->param[i].slot] = (int64_t)i;
+            b->slot[(size_t)(g->param[i].layer + 1) * REX_SLOT_COUNT + g->param[i].slot] =
+                (int64_t)i;
     *out = b;
     return REX_OK;
 }
@@ -137,7 +138,7 @@ static float *grad_of(const rex_back *b, int layer, rex_slot slot) {
     return i < 0 ? NULL : b->g->grad + b->g->off[i];
 }
 
-/* ---- products ----------------------------------------------------------------------------------- */
+/* ---- products ---------------------------------------------------------------------------- */
 
 /* dW += X^T dY and db += column sums, X (n, k), dY (n, outputs) with row strides. */
 typedef struct {
@@ -157,10 +158,18 @@ static void sum_columns(void *ud, size_t item, int worker) {
 static void grad_linear(const rex_back *b, float *dw, float *db, const float *x, int64_t ldx,
                         int64_t k, const float *dy, int64_t ldy, int64_t outputs, int64_t n) {
     if (dw) {
-        const rex_gemm j = { .m = k, .n = outputs, .k = n, .x = x, .x_row = 1, .x_col = ldx,
-                             .w = { .type = REX_K_F32, .n = outputs, .k = n, .ld = ldy, .data = dy },
-                             .y = dw, .y_row = REX_PANEL, .y_panel = k * REX_PANEL, .more = true,
-                             .bf16 = b->c->m->bf16 };
+        const rex_gemm j = {.m = k,
+                            .n = outputs,
+                            .k = n,
+                            .x = x,
+                            .x_row = 1,
+                            .x_col = ldx,
+                            .w = {.type = REX_K_F32, .n = outputs, .k = n, .ld = ldy, .data = dy},
+                            .y = dw,
+                            .y_row = REX_PANEL,
+                            .y_panel = k * REX_PANEL,
+                            .more = true,
+                            .bf16 = b->c->m->bf16};
         rex_gemm_run(&b->c->m->kern, b->c->pool, &j, 1, b->scratch, b->scratch_each);
     }
     if (db) {
@@ -172,7 +181,8 @@ static void grad_linear(const rex_back *b, float *dw, float *db, const float *x,
 /* dX (= or, with more, +=) dY W for the outputs from0 .. from0+n_out-1 of a matrix in panels;
  * from0 a multiple of 32. */
 static void grad_input(const rex_back *b, const rex_panels *w, int64_t from0, int64_t n_out,
-                       const float *dy, int64_t ldy, float *dx, int64_t lddx, int64_t n, bool more) {
+                       const float *dy, int64_t ldy, float *dx, int64_t lddx, int64_t n,
+                       bool more) {
     const rex_kern *const k = &b->c->m->kern;
     const float *const src = w->data;
     const rex_pack turn = { .from = REX_K_F32, .to = REX_K_F32, .src = src + from0 * w->k,
@@ -185,7 +195,7 @@ static void grad_input(const rex_back *b, const rex_panels *w, int64_t from0, in
     rex_gemm_run(k, b->c->pool, &j, 1, b->scratch, b->scratch_each);
 }
 
-/* ---- row-wise steps ------------------------------------------------------------------------------- */
+/* ---- row-wise steps ---------------------------------------------------------------------- */
 
 typedef struct {
     const rex_back *b;
@@ -264,13 +274,14 @@ static void head_norms(const rows_job *j) {
         if (j->dq_norm) c->m->kern.rmsnorm_dw(j->dq_norm, d, hd, x, hd, r, H, 0, hd);
         if (j->dk_norm)
             c->m->kern.rmsnorm_dw(j->dk_norm, d + H * hd, hd, x + H * hd, hd, r + H, K, 0, hd);
-        c->m->kern.rmsnorm_bwd(d, hd, d, hd, x, hd, j->layer->norm[REX_NORM_Q], plus, r, H, hd, false);
+        c->m->kern.rmsnorm_bwd(d, hd, d, hd, x, hd, j->layer->norm[REX_NORM_Q], plus, r, H, hd,
+                               false);
         c->m->kern.rmsnorm_bwd(d + H * hd, hd, d + H * hd, hd, x + H * hd, hd,
                                j->layer->norm[REX_NORM_K], plus, r + H, K, hd, false);
     }
 }
 
-/* ---- a block ---------------------------------------------------------------------------------------- */
+/* ---- a block ----------------------------------------------------------------------------- */
 
 static void grad_attention(const rex_back *b, int l, const rex_acts *a, int64_t n_doc) {
     const rex_ctx *const c = b->c;
@@ -283,12 +294,27 @@ static void grad_attention(const rex_back *b, int l, const rex_acts *a, int64_t 
             const int64_t r0 = b->doc[i], r1 = b->doc[i + 1];
             const float *const q = a->qkv + r0 * C;
             float *const d = b->dqkv + r0 * C;
-            job[n] = (rex_attn_grad){ .T = r1 - r0, .H = s->H, .KV = s->K, .hd = s->hd,
-                                      .window = s->local[l] ? s->window : 0, .scale = s->attn_scale,
-                                      .q = q, .k = q + A, .v = q + A + G, .dout = b->datt + r0 * A,
-                                      .q_row = C, .k_row = C, .v_row = C, .dout_row = A,
-                                      .dq = d, .dk = d + A, .dv = d + A + G, .dq_row = C, .dk_row = C,
-                                      .dv_row = C, .cache = c->o.kv_bf16 ? REX_K_BF16 : REX_K_F32 };
+            job[n] = (rex_attn_grad){.T = r1 - r0,
+                                     .H = s->H,
+                                     .KV = s->K,
+                                     .hd = s->hd,
+                                     .window = s->local[l] ? s->window : 0,
+                                     .scale = s->attn_scale,
+                                     .q = q,
+                                     .k = q + A,
+                                     .v = q + A + G,
+                                     .dout = b->datt + r0 * A,
+                                     .q_row = C,
+                                     .k_row = C,
+                                     .v_row = C,
+                                     .dout_row = A,
+                                     .dq = d,
+                                     .dk = d + A,
+                                     .dv = d + A + G,
+                                     .dq_row = C,
+                                     .dk_row = C,
+                                     .dv_row = C,
+                                     .cache = c->o.kv_bf16 ? REX_K_BF16 : REX_K_F32};
         }
         rex_attn_grad_run(&c->m->kern, c->pool, job, n, b->scratch, b->scratch_each);
     }
@@ -304,13 +330,14 @@ static void grad_mlp(const rex_back *b, int l, const rex_acts *a, int64_t n) {
                   w->norm[REX_NORM_POST_FFN], a->r_d, n, false);
         dy = b->dn;
     }
-    grad_linear(b, grad_of(b, l, REX_SLOT_DOWN), grad_of(b, l, REX_SLOT_DOWN_B), a->act, F, F, dy, D,
-                D, n);
+    grad_linear(b, grad_of(b, l, REX_SLOT_DOWN), grad_of(b, l, REX_SLOT_DOWN_B), a->act, F, F, dy,
+                D, D, n);
     grad_input(b, &w->lin[REX_LIN_DOWN].w, 0, D, dy, D, b->dact, F, n, false);
     rows_job j = { .b = b, .a = a, .n = n };
     rex_pool_run(b->c->pool, (size_t)((n + ROWS - 1) / ROWS), gate_rows, &j);
     if (m->s.fused_up) {
-        grad_linear(b, grad_of(b, l, REX_SLOT_GATE_UP), NULL, a->xn2, D, D, b->dgu, 2 * F, 2 * F, n);
+        grad_linear(b, grad_of(b, l, REX_SLOT_GATE_UP), NULL, a->xn2, D, D, b->dgu, 2 * F, 2 * F,
+                    n);
         grad_input(b, &w->lin[REX_LIN_GATE].w, 0, 2 * F, b->dgu, 2 * F, b->dn, D, n, false);
     } else {
         grad_linear(b, grad_of(b, l, REX_SLOT_GATE), grad_of(b, l, REX_SLOT_GATE_B), a->xn2, D, D,
@@ -334,9 +361,10 @@ static void grad_qkv(const rex_back *b, int l, const rex_acts *a, int64_t n) {
         grad_input(b, &w->lin[REX_LIN_Q].w, 0, C, b->dqkv, C, b->dn, D, n, false);
         return;
     }
-    grad_linear(b, grad_of(b, l, REX_SLOT_Q), grad_of(b, l, REX_SLOT_Q_B), a->xn1, D, D, b->dqkv, C, A, n);
-    grad_linear(b, grad_of(b, l, REX_SLOT_K), grad_of(b, l, REX_SLOT_K_B), a->xn1, D, D, b->dqkv + A, C,
-                G, n);
+    grad_linear(b, grad_of(b, l, REX_SLOT_Q), grad_of(b, l, REX_SLOT_Q_B), a->xn1, D, D, b->dqkv, C,
+                A, n);
+    grad_linear(b, grad_of(b, l, REX_SLOT_K), grad_of(b, l, REX_SLOT_K_B), a->xn1, D, D,
+                b->dqkv + A, C, G, n);
     grad_linear(b, grad_of(b, l, REX_SLOT_V), grad_of(b, l, REX_SLOT_V_B), a->xn1, D, D,
                 b->dqkv + A + G, C, G, n);
     grad_input(b, &w->lin[REX_LIN_Q].w, 0, A, b->dqkv, C, b->dn, D, n, false);
@@ -358,7 +386,8 @@ static void grad_block(const rex_back *b, int l, int64_t n, int64_t n_doc) {
                   w->norm[REX_NORM_POST_ATTN], a->r_o, n, false);
         dy = b->dn;
     }
-    grad_linear(b, grad_of(b, l, REX_SLOT_O), grad_of(b, l, REX_SLOT_O_B), a->att, A, A, dy, D, D, n);
+    grad_linear(b, grad_of(b, l, REX_SLOT_O), grad_of(b, l, REX_SLOT_O_B), a->att, A, A, dy, D, D,
+                n);
     grad_input(b, &w->lin[REX_LIN_O].w, 0, D, dy, D, b->datt, A, n, false);
     grad_attention(b, l, a, n_doc);
     rows_job j = { .b = b, .a = a, .layer = w, .n = n, .l = l };
@@ -369,11 +398,11 @@ static void grad_block(const rex_back *b, int l, int64_t n, int64_t n_doc) {
         head_norms(&j);
     }
     grad_qkv(b, l, a, n);
-    grad_norm(b, grad_of(b, l, REX_SLOT_IN_NORM), b->dx, b->dn, a->x_in, w->norm[REX_NORM_IN], a->r1,
-              n, true);
+    grad_norm(b, grad_of(b, l, REX_SLOT_IN_NORM), b->dx, b->dn, a->x_in, w->norm[REX_NORM_IN],
+              a->r1, n, true);
 }
 
-/* ---- the loss ------------------------------------------------------------------------------------------ */
+/* ---- the loss ---------------------------------------------------------------------------- */
 
 typedef struct {
     const rex_back *b;
@@ -403,7 +432,8 @@ static void row_gradient(void *ud, size_t item, int worker) {
 }
 
 /* Rows i0 .. of the targets: logits to their gradient, to the head's, to that of the states. */
-static void loss_tile(const rex_back *b, const loss_job *j, int64_t i0, rex_loss_fn loss, void *ud) {
+static void loss_tile(const rex_back *b, const loss_job *j, int64_t i0, rex_loss_fn loss,
+                      void *ud) {
     const rex_model *const m = b->c->m;
     const int64_t D = m->s.D, V = m->s.V, n = j->n;
     for (int64_t i = 0; i < n; i++)
@@ -420,13 +450,13 @@ static void loss_tile(const rex_back *b, const loss_job *j, int64_t i0, rex_loss
     float *const dw = grad_of(b, -1, m->s.tied ? REX_SLOT_EMBED : REX_SLOT_HEAD);
     grad_linear(b, dw, NULL, b->pick, D, D, b->logits, V, V, n);
     for (int64_t v = 0; v < V; v += WORD_TILE)
-        grad_input(b, &m->head.w, v, V - v < WORD_TILE ? V - v : WORD_TILE, b->logits + v, V, b->dpick,
-                   D, n, v > 0);
+        grad_input(b, &m->head.w, v, V - v < WORD_TILE ? V - v : WORD_TILE, b->logits + v, V,
+                   b->dpick, D, n, v > 0);
     for (int64_t i = 0; i < n; i++)
         memcpy(b->dx + (int64_t)j->idx[i] * D, b->dpick + i * D, (size_t)D * sizeof(float));
 }
 
-/* ---- all of it --------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------- */
 
 /* Documents of the step: rows of one sequence, from position 0. */
 static rex_status find_documents(const rex_back *b, int64_t *n_doc, rex_err *e) {
@@ -435,7 +465,8 @@ static rex_status find_documents(const rex_back *b, int64_t *n_doc, rex_err *e) 
     for (int32_t i = 0; i < c->n; i++) {
         const bool begins = i == 0 || c->seq[i] != c->seq[i - 1];
         if (begins != (c->pos[i] == 0))
-            return rex_fail(e, REX_EBUG, i, "backward: row %d is at position %d: the step holds no whole documents",
+            return rex_fail(e, REX_EBUG, i,
+                            "backward: row %d is at position %d: the step holds no whole documents",
                             i, c->pos[i]);
         if (begins) b->doc[n++] = i;
     }
@@ -461,7 +492,8 @@ rex_status rex_back_run(rex_back *b, const int32_t *idx, const int32_t *target, 
     REX_TRY(find_documents(b, &n_doc, e));
     for (int64_t i = 0; i < n; i++)
         if (target[i] < 0 || target[i] >= m->s.V || idx[i] < 0 || idx[i] >= M)
-            return rex_fail(e, REX_EARG, i, "backward: target %d of row %d is outside the vocabulary of %lld",
+            return rex_fail(e, REX_EARG, i,
+                            "backward: target %d of row %d is outside the vocabulary of %lld",
                             (int)target[i], (int)idx[i], (long long)m->s.V);
     const uint64_t fp = rex_fp_enter();
     memset(b->dx, 0, (size_t)(M * D) * sizeof(float));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * bind.c: tensors of a file to the layers of a model. Matrices are re-laid once into panels, in one
- * slab, source pages given back as they are consumed; norms and biases are small and widened to f32;
- * the embedding is read where it lies. A model opened for training owns everything as f32.
+ * slab, source pages given back as they are consumed; norms and biases are small and widened to
+ * f32; the embedding is read where it lies. A model opened for training owns everything as f32.
  *
  * Two walks over the same list: the first checks every tensor and sums up sizes, the second packs.
  * Weights are widened exactly (BF16, F16 stay as they are, Q8_0 blocks are kept) or, for the other
@@ -55,7 +55,7 @@ static rex_store panel_elem(const rex_model *m, rex_dtype t) {
     return as_elem(t, &el) ? el : REX_K_F32;
 }
 
-/* ---- rows that need work before they can be packed --------------------------------------------- */
+/* ---- rows that need work before they can be packed --------------------------------------- */
 
 typedef struct {
     const rex_tensor *t;
@@ -124,7 +124,7 @@ static rex_status pack(walk *w, const matrix *x, const rex_tensor *t, rex_err *e
     return REX_OK;
 }
 
-/* ---- new weights ------------------------------------------------------------------------------ */
+/* ---- new weights ------------------------------------------------------------------------- */
 
 void rex_init_row(const rex_shape *s, uint64_t seed, rex_slot slot, const char *name, int64_t row,
                   int64_t cols, float *out) {
@@ -150,7 +150,8 @@ void rex_init_row(const rex_shape *s, uint64_t seed, rex_slot slot, const char *
     const rex_key key = rex_key_make(seed);
     const uint64_t id = rex_hash64(name, strlen(name));
     for (int64_t i = 0; i < cols; i++)
-        out[i] = (float)(std * rex_rand_normal(key, REX_STREAM_INIT, (uint32_t)i, (uint32_t)row, id));
+        out[i] =
+            (float)(std * rex_rand_normal(key, REX_STREAM_INIT, (uint32_t)i, (uint32_t)row, id));
 }
 
 typedef struct {
@@ -191,7 +192,7 @@ static rex_status draw_matrix(walk *w, const matrix *x, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- the walk ------------------------------------------------------------------------------------ */
+/* ---- the walk ---------------------------------------------------------------------------- */
 
 static rex_status one_matrix(walk *w, const matrix *x, rex_err *e) {
     const rex_tensor *t = NULL;
@@ -211,7 +212,8 @@ static rex_status one_matrix(walk *w, const matrix *x, rex_err *e) {
 }
 
 /* A norm or a bias: widened into the arena. */
-static rex_status one_vector(walk *w, rex_slot slot, int layer, int64_t n, float **out, rex_err *e) {
+static rex_status one_vector(walk *w, rex_slot slot, int layer, int64_t n, float **out,
+                             rex_err *e) {
     const rex_tensor *t = NULL;
     if (!w->m->init) REX_TRY(rex_source_get(&w->m->src, slot, layer, 1, n, &t, e));
     w->n_param += n;
@@ -267,10 +269,13 @@ static rex_status layer_mlp(walk *w, int i, rex_err *e) {
     if (s->fused_up) {
         REX_TRY(lin(w, i, REX_LIN_GATE, REX_SLOT_GATE_UP, 2 * s->F, s->D, 0, -1, e));
     } else {
-        REX_TRY(lin(w, i, REX_LIN_GATE, REX_SLOT_GATE, s->F, s->D, 0, s->mlp_bias ? REX_SLOT_GATE_B : -1, e));
-        REX_TRY(lin(w, i, REX_LIN_UP, REX_SLOT_UP, s->F, s->D, 0, s->mlp_bias ? REX_SLOT_UP_B : -1, e));
+        REX_TRY(lin(w, i, REX_LIN_GATE, REX_SLOT_GATE, s->F, s->D, 0,
+                    s->mlp_bias ? REX_SLOT_GATE_B : -1, e));
+        REX_TRY(
+            lin(w, i, REX_LIN_UP, REX_SLOT_UP, s->F, s->D, 0, s->mlp_bias ? REX_SLOT_UP_B : -1, e));
     }
-    return lin(w, i, REX_LIN_DOWN, REX_SLOT_DOWN, s->D, s->F, 0, s->mlp_bias ? REX_SLOT_DOWN_B : -1, e);
+    return lin(w, i, REX_LIN_DOWN, REX_SLOT_DOWN, s->D, s->F, 0, s->mlp_bias ? REX_SLOT_DOWN_B : -1,
+               e);
 }
 
 static rex_status layer(walk *w, int i, rex_err *e) {
@@ -278,10 +283,12 @@ static rex_status layer(walk *w, int i, rex_err *e) {
     float **n = w->m->layer[i].norm;
     REX_TRY(one_vector(w, REX_SLOT_IN_NORM, i, s->D, &n[REX_NORM_IN], e));
     REX_TRY(layer_attn(w, i, e));
-    if (s->sandwich) REX_TRY(one_vector(w, REX_SLOT_POST_ATTN_NORM, i, s->D, &n[REX_NORM_POST_ATTN], e));
+    if (s->sandwich)
+        REX_TRY(one_vector(w, REX_SLOT_POST_ATTN_NORM, i, s->D, &n[REX_NORM_POST_ATTN], e));
     REX_TRY(one_vector(w, REX_SLOT_FFN_NORM, i, s->D, &n[REX_NORM_FFN], e));
     REX_TRY(layer_mlp(w, i, e));
-    if (s->sandwich) REX_TRY(one_vector(w, REX_SLOT_POST_FFN_NORM, i, s->D, &n[REX_NORM_POST_FFN], e));
+    if (s->sandwich)
+        REX_TRY(one_vector(w, REX_SLOT_POST_FFN_NORM, i, s->D, &n[REX_NORM_POST_FFN], e));
     return REX_OK;
 }
 
@@ -298,7 +305,8 @@ static rex_status embedding(walk *w, rex_err *e) {
         if (!own) return REX_ENOMEM;
         m->embed_own = own;
         if (m->init) draw(w, REX_SLOT_EMBED, 0, s->V, s->D, own);
-        for (int64_t r = 0; r < s->V && !m->init; r++) rex_tensor_get_f32(t, r, 0, s->D, own + r * s->D);
+        for (int64_t r = 0; r < s->V && !m->init; r++)
+            rex_tensor_get_f32(t, r, 0, s->D, own + r * s->D);
         m->embed = own;
         m->embed_elem = REX_K_F32;
         return REX_OK;
@@ -332,8 +340,10 @@ rex_status rex_bind(rex_model *m, rex_pool *pool, rex_err *e) {
     REX_TRY(all(&w, e));
     m->slab = rex_mem_take(w.at ? w.at : 64, 1, e);
     if (!m->slab)
-        return rex_fail(e, REX_ENOMEM, -1, "%s: no memory for %zu MiB of weights; a smaller model, or a "
-                        "quantised file, needs less", m->src.path, w.at >> 20);
+        return rex_fail(e, REX_ENOMEM, -1,
+                        "%s: no memory for %zu MiB of weights; a smaller model, or a "
+                        "quantised file, needs less",
+                        m->src.path, w.at >> 20);
     m->slab_bytes = w.at;
     for (int el = 0; el <= REX_K_Q8_0; el++)
         if (w.seen_bytes[el] > w.seen_bytes[w.seen]) w.seen = (rex_store)el;
@@ -346,7 +356,7 @@ rex_status rex_bind(rex_model *m, rex_pool *pool, rex_err *e) {
     return st;
 }
 
-/* ---- parameters by name -------------------------------------------------------------------------- */
+/* ---- parameters by name ------------------------------------------------------------------ */
 
 typedef struct {
     const rex_model *m;
@@ -354,13 +364,16 @@ typedef struct {
     size_t n;
 } listing;
 
-static void put(listing *l, rex_slot slot, int layer, int64_t rows, int64_t cols, rex_lin *lin, float *vec) {
+static void put(listing *l, rex_slot slot, int layer, int64_t rows, int64_t cols, rex_lin *lin,
+                float *vec) {
     if (l->p) {
         rex_param *p = &l->p[l->n];
-        *p = (rex_param){.slot = slot, .layer = layer, .rows = rows, .cols = cols, .lin = lin, .vec = vec};
+        *p = (rex_param){
+            .slot = slot, .layer = layer, .rows = rows, .cols = cols, .lin = lin, .vec = vec};
         const char *f = rex_slot_hf(l->m->src.arch, slot);
         const char *mark = strstr(f, "%d");
-        if (mark) snprintf(p->name, sizeof p->name, "%.*s%d%s", (int)(mark - f), f, layer, mark + 2);
+        if (mark)
+            snprintf(p->name, sizeof p->name, "%.*s%d%s", (int)(mark - f), f, layer, mark + 2);
         else snprintf(p->name, sizeof p->name, "%s", f);
     }
     l->n++;
@@ -386,7 +399,8 @@ static void list_layer(listing *l, rex_model *m, int i) {
     put_lin(l, REX_SLOT_O, REX_SLOT_O_B, i, &y->lin[REX_LIN_O]);
     if (s->sandwich) put(l, REX_SLOT_POST_ATTN_NORM, i, 1, s->D, NULL, y->norm[REX_NORM_POST_ATTN]);
     put(l, REX_SLOT_FFN_NORM, i, 1, s->D, NULL, y->norm[REX_NORM_FFN]);
-    put_lin(l, s->fused_up ? REX_SLOT_GATE_UP : REX_SLOT_GATE, REX_SLOT_GATE_B, i, &y->lin[REX_LIN_GATE]);
+    put_lin(l, s->fused_up ? REX_SLOT_GATE_UP : REX_SLOT_GATE, REX_SLOT_GATE_B, i,
+            &y->lin[REX_LIN_GATE]);
     put_lin(l, REX_SLOT_UP, REX_SLOT_UP_B, i, &y->lin[REX_LIN_UP]);
     put_lin(l, REX_SLOT_DOWN, REX_SLOT_DOWN_B, i, &y->lin[REX_LIN_DOWN]);
     if (s->sandwich) put(l, REX_SLOT_POST_FFN_NORM, i, 1, s->D, NULL, y->norm[REX_NORM_POST_FFN]);

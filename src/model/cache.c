@@ -25,8 +25,8 @@ rex_status rex_cache_open(const rex_shape *s, int seqs, int32_t per_seq, int32_t
     *c = (rex_cache){.layers = s->L, .heads = s->K, .hd = s->hd, .seqs = seqs, .per_seq = per_seq,
                      .blocks = blocks, .bf16 = bf16};
     size_t all = 0;
-    REX_TRY(rex_mul_size((size_t)s->K * (size_t)s->hd * REX_KV * elem(bf16), (size_t)blocks, &c->side_bytes,
-                         e));
+    REX_TRY(rex_mul_size((size_t)s->K * (size_t)s->hd * REX_KV * elem(bf16), (size_t)blocks,
+                         &c->side_bytes, e));
     REX_TRY(rex_mul_size(c->side_bytes, (size_t)s->L * 2, &all, e));
     const size_t n_table = (size_t)seqs * (size_t)per_seq;
     size_t at = 0, book = 0;
@@ -64,7 +64,8 @@ void rex_cache_reset(rex_cache *c) {
     memset(c->used, 0, (size_t)c->seqs);
     memset(c->ref, 0, (size_t)c->blocks * sizeof *c->ref);
     c->n_spare = c->blocks;
-    for (int32_t i = 0; i < c->blocks; i++) c->spare[i] = c->blocks - 1 - i; /* block 0 goes first */
+    for (int32_t i = 0; i < c->blocks; i++)
+        c->spare[i] = c->blocks - 1 - i; /* block 0 goes first */
 }
 
 static int32_t n_blocks(int32_t len) { return (len + REX_KV - 1) / REX_KV; }

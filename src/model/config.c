@@ -84,7 +84,7 @@ static const rex_config_key common[] = {
     REX_CONFIG_SKIP("cache_implementation"),
 };
 
-/* ---- one key --------------------------------------------------------------------------------- */
+/* ---- one key ----------------------------------------------------------------------------- */
 
 /* A scalar as it would stand in the document; for comparing with the allowed values. */
 static rex_str scalar_text(const rex_jval *v) {
@@ -128,8 +128,9 @@ static rex_status take_key(const rex_config_key *k, const rex_jval *v, const cha
                             k->name, rex_json_kind_name(v->kind));
         *(bool *)(void *)at = v->kind == REX_J_TRUE;
     } else {
-        const rex_status st = k->kind == REX_KEY_I64 ? rex_json_i64(v, k->name, (int64_t *)(void *)at, e)
-                                                     : rex_json_f64(v, k->name, (double *)(void *)at, e);
+        const rex_status st = k->kind == REX_KEY_I64
+                                  ? rex_json_i64(v, k->name, (int64_t *)(void *)at, e)
+                                  : rex_json_f64(v, k->name, (double *)(void *)at, e);
         if (st != REX_OK) return rex_fail_in(e, st, "%s", what);
     }
     return REX_OK;
@@ -157,7 +158,7 @@ static rex_status read_keys(const rex_arch *a, const rex_jval *doc, const char *
     return REX_OK;
 }
 
-/* ---- rotary embeddings --------------------------------------------------------------------------- */
+/* ---- rotary embeddings ------------------------------------------------------------------- */
 
 static rex_status member_f64(const rex_jval *obj, const char *key, bool need, const char *what,
                              double *out, rex_err *e) {
@@ -177,30 +178,31 @@ static rex_status member_factors(const rex_jval *obj, const char *key, int n, co
                                  float *out, rex_err *e) {
     const rex_jval *v = rex_json_get(obj, key);
     if (!v || v->kind != REX_J_ARR || v->n != (uint32_t)n)
-        return rex_fail(e, REX_EFORMAT, obj->at, "%s: rope scaling `%s` must be a list of %d numbers",
-                        what, key, n);
+        return rex_fail(e, REX_EFORMAT, obj->at,
+                        "%s: rope scaling `%s` must be a list of %d numbers", what, key, n);
     for (int i = 0; i < n; i++) {
         double x = 0.0;
         REX_TRY(rex_json_f64(&v->u.c.item[i], key, &x, e));
         if (!(x > 0.0 && x < 1e9))
-            return rex_fail(e, REX_EFORMAT, v->at, "%s: rope scaling `%s` holds a number out of range",
-                            what, key);
+            return rex_fail(e, REX_EFORMAT, v->at,
+                            "%s: rope scaling `%s` holds a number out of range", what, key);
         out[i] = (float)x;
     }
     return REX_OK;
 }
 
-/* Llama 3.1: long waves are stretched by `factor`, short ones are kept, those between are blended. */
-static rex_status llama3_factors(const rex_jval *o, const char *what, double theta, int rot, float *out,
-                                 rex_err *e) {
+/* Llama 3.1: long waves are stretched by `factor`, short ones are kept, those between are blended.
+ */
+static rex_status llama3_factors(const rex_jval *o, const char *what, double theta, int rot,
+                                 float *out, rex_err *e) {
     double factor = 0.0, low = 0.0, high = 0.0, old = 0.0;
     REX_TRY(member_f64(o, "factor", true, what, &factor, e));
     REX_TRY(member_f64(o, "low_freq_factor", true, what, &low, e));
     REX_TRY(member_f64(o, "high_freq_factor", true, what, &high, e));
     REX_TRY(member_f64(o, "original_max_position_embeddings", true, what, &old, e));
     if (!(high > low))
-        return rex_fail(e, REX_EFORMAT, o->at, "%s: rope scaling needs high_freq_factor > low_freq_factor",
-                        what);
+        return rex_fail(e, REX_EFORMAT, o->at,
+                        "%s: rope scaling needs high_freq_factor > low_freq_factor", what);
     const double two_pi = 6.283185307179586;
     for (int i = 0; i < rot / 2; i++) {
         const double wave = two_pi * rex_pow(theta, 2.0 * i / rot);
@@ -216,14 +218,16 @@ static rex_status llama3_factors(const rex_jval *o, const char *what, double the
     return REX_OK;
 }
 
-/* Phi-3: two sets of factors. Which one holds is a property of the opened model, never of the length
- * of a sequence so far: otherwise the bits of a token would depend on what follows it. */
-static rex_status longrope(const rex_jval *o, const rex_config *c, const char *what, int64_t context,
-                           int rot, rex_shape *s, float *out, double *scale, rex_err *e) {
+/* Phi-3: two sets of factors. Which one holds is a property of the opened model, never of the
+ * length of a sequence so far: otherwise the bits of a token would depend on what follows it. */
+static rex_status longrope(const rex_jval *o, const rex_config *c, const char *what,
+                           int64_t context, int rot, rex_shape *s, float *out, double *scale,
+                           rex_err *e) {
     double old = (double)c->original_max;
     REX_TRY(member_f64(o, "original_max_position_embeddings", c->original_max <= 0, what, &old, e));
     if (!(old >= 2.0))
-        return rex_fail(e, REX_EFORMAT, o->at, "%s: `original_max_position_embeddings` is out of range", what);
+        return rex_fail(e, REX_EFORMAT, o->at,
+                        "%s: `original_max_position_embeddings` is out of range", what);
     const bool is_long = context > 0 && (double)context > old;
     REX_TRY(member_factors(o, is_long ? "long_factor" : "short_factor", rot / 2, what, out, e));
     if (!is_long && (double)s->ctx > old) s->ctx = (int64_t)old;
@@ -233,8 +237,9 @@ static rex_status longrope(const rex_jval *o, const rex_config *c, const char *w
     return member_f64(o, "attention_factor", false, what, scale, e);
 }
 
-static rex_status read_rope(const rex_jval *o, const rex_config *c, const char *what, int64_t context,
-                            rex_arena *arena, rex_shape *s, rex_rope *r, rex_err *e) {
+static rex_status read_rope(const rex_jval *o, const rex_config *c, const char *what,
+                            int64_t context, rex_arena *arena, rex_shape *s, rex_rope *r,
+                            rex_err *e) {
     if (!o || o->kind == REX_J_NULL) return REX_OK;
     if (o->kind != REX_J_OBJ)
         return rex_fail(e, REX_EFORMAT, o->at, "%s: rope scaling is %s, expected an object", what,
@@ -258,15 +263,16 @@ static rex_status read_rope(const rex_jval *o, const rex_config *c, const char *
     if (rex_str_is(t, "factors")) return member_factors(o, "factors", n, what, f, e);
     if (rex_str_is(t, "longrope") || rex_str_is(t, "su"))
         return longrope(o, c, what, context, s->rot, s, f, &r->scale, e);
-    return rex_fail(e, REX_EUNSUP, o->at,
-                    "%s: rope scaling `%.*s` is not implemented (default, linear, llama3, longrope are)",
-                    what, (int)(t.n > 40 ? 40 : t.n), t.p);
+    return rex_fail(
+        e, REX_EUNSUP, o->at,
+        "%s: rope scaling `%.*s` is not implemented (default, linear, llama3, longrope are)", what,
+        (int)(t.n > 40 ? 40 : t.n), t.p);
 }
 
 /* `rope_parameters` of newer configs holds what `rope_theta` and `rope_scaling` held, once for all
  * layers or once for each kind of layer. */
-static rex_status read_ropes(const rex_config *c, const char *what, int64_t context, rex_arena *arena,
-                             rex_shape *s, rex_err *e) {
+static rex_status read_ropes(const rex_config *c, const char *what, int64_t context,
+                             rex_arena *arena, rex_shape *s, rex_err *e) {
     const rex_jval *p = c->rope_parameters;
     s->rope[0] = (rex_rope){c->theta, 1.0, NULL};
     s->rope[1] = (rex_rope){c->local_theta > 0.0 ? c->local_theta : c->theta, 1.0, NULL};
@@ -293,7 +299,7 @@ void rex_rope_table(const rex_rope *r, int rot, int64_t n, float *cos_out, float
     }
 }
 
-/* ---- the shape ------------------------------------------------------------------------------------- */
+/* ---- the shape --------------------------------------------------------------------------- */
 
 static rex_status need(int64_t v, int64_t hi, const char *name, const char *what, rex_err *e) {
     if (v < 0) return rex_fail(e, REX_EFORMAT, -1, "%s: config has no `%s`", what, name);
@@ -307,7 +313,8 @@ static rex_status layer_types(const rex_config *c, const char *what, rex_shape *
     const rex_jval *v = c->layer_types;
     if (!v) return REX_OK;
     if (v->kind != REX_J_ARR || v->n != (uint32_t)s->L)
-        return rex_fail(e, REX_EFORMAT, v->at, "%s: `layer_types` must be a list of %d", what, s->L);
+        return rex_fail(e, REX_EFORMAT, v->at, "%s: `layer_types` must be a list of %d", what,
+                        s->L);
     for (int i = 0; i < s->L; i++) {
         const rex_str t = scalar_text(&v->u.c.item[i]);
         const bool local = rex_str_is(t, "sliding_attention");
@@ -323,7 +330,8 @@ static rex_status eos_ids(const rex_jval *v, const char *what, rex_shape *s, rex
     if (!v) return REX_OK;
     const uint32_t n = v->kind == REX_J_ARR ? v->n : 1;
     if (n > REX_MAX_EOS)
-        return rex_fail(e, REX_ELIMIT, v->at, "%s: more than %d end tokens", what, (int)REX_MAX_EOS);
+        return rex_fail(e, REX_ELIMIT, v->at, "%s: more than %d end tokens", what,
+                        (int)REX_MAX_EOS);
     s->n_eos = 0;
     for (uint32_t i = 0; i < n; i++) {
         int64_t id = 0;
@@ -333,7 +341,8 @@ static rex_status eos_ids(const rex_jval *v, const char *what, rex_shape *s, rex
     return REX_OK;
 }
 
-static rex_status sizes(const rex_config *c, const char *what, int64_t context, rex_shape *s, rex_err *e) {
+static rex_status sizes(const rex_config *c, const char *what, int64_t context, rex_shape *s,
+                        rex_err *e) {
     REX_TRY(need(c->layers, REX_MAX_LAYERS, "num_hidden_layers", what, e));
     REX_TRY(need(c->heads, MAX_HEADS, "num_attention_heads", what, e));
     REX_TRY(need(c->width, max_width, "hidden_size", what, e));
@@ -343,29 +352,42 @@ static rex_status sizes(const rex_config *c, const char *what, int64_t context, 
     const int64_t kv = c->kv_heads < 0 ? c->heads : c->kv_heads;
     REX_TRY(need(kv, c->heads, "num_key_value_heads", what, e));
     if (c->heads % kv != 0)
-        return rex_fail(e, REX_EFORMAT, -1, "%s: %lld heads are no multiple of %lld key/value heads", what,
+        return rex_fail(e, REX_EFORMAT, -1,
+                        "%s: %lld heads are no multiple of %lld key/value heads", what,
                         (long long)c->heads, (long long)kv);
     if (c->head_dim < 0 && c->width % c->heads != 0)
-        return rex_fail(e, REX_EFORMAT, -1, "%s: hidden_size %lld is no multiple of %lld heads", what,
-                        (long long)c->width, (long long)c->heads);
+        return rex_fail(e, REX_EFORMAT, -1, "%s: hidden_size %lld is no multiple of %lld heads",
+                        what, (long long)c->width, (long long)c->heads);
     const int64_t hd = c->head_dim < 0 ? c->width / c->heads : c->head_dim;
     REX_TRY(need(hd, MAX_HEAD_DIM, "head_dim", what, e));
     if (hd % 8 != 0)
-        return rex_fail(e, REX_EUNSUP, -1, "%s: head size %lld is no multiple of 8", what, (long long)hd);
+        return rex_fail(e, REX_EUNSUP, -1, "%s: head size %lld is no multiple of 8", what,
+                        (long long)hd);
     const int64_t rot = c->rotary_dim > 0 ? c->rotary_dim : (int64_t)((double)hd * c->partial);
     if (rot < 2 || rot > hd || rot % 2 != 0)
-        return rex_fail(e, REX_EUNSUP, -1, "%s: %lld of %lld head elements rotated, expected an even part",
-                        what, (long long)rot, (long long)hd);
+        return rex_fail(e, REX_EUNSUP, -1,
+                        "%s: %lld of %lld head elements rotated, expected an even part", what,
+                        (long long)rot, (long long)hd);
     if (!(c->eps > 1e-30 && c->eps < 1.0))
         return rex_fail(e, REX_EFORMAT, -1, "%s: `rms_norm_eps` is absent or out of range", what);
-    *s = (rex_shape){.L = (int)c->layers, .H = (int)c->heads, .K = (int)kv, .hd = (int)hd,
-                     .rot = (int)rot, .D = c->width, .F = c->ffn, .V = c->vocab, .ctx = c->max_position,
-                     .eps = (float)c->eps, .embed_scale = 1.0F, .tied = c->tied, .bos = -1};
+    *s = (rex_shape){.L = (int)c->layers,
+                     .H = (int)c->heads,
+                     .K = (int)kv,
+                     .hd = (int)hd,
+                     .rot = (int)rot,
+                     .D = c->width,
+                     .F = c->ffn,
+                     .V = c->vocab,
+                     .ctx = c->max_position,
+                     .eps = (float)c->eps,
+                     .embed_scale = 1.0F,
+                     .tied = c->tied,
+                     .bos = -1};
     s->attn_scale = (float)(1.0 / __builtin_sqrt((double)hd));
     if (c->bos >= 0 && c->bos < s->V) s->bos = (int32_t)c->bos;
     if (context > s->ctx)
-        return rex_fail(e, REX_EARG, -1, "%s: a context of %lld was asked for, the model has %lld", what,
-                        (long long)context, (long long)s->ctx);
+        return rex_fail(e, REX_EARG, -1, "%s: a context of %lld was asked for, the model has %lld",
+                        what, (long long)context, (long long)s->ctx);
     return REX_OK;
 }
 
@@ -374,12 +396,26 @@ rex_status rex_shape_read(const rex_arch *a, const rex_jval *doc, const char *wh
     if (doc->kind != REX_J_OBJ)
         return rex_fail(e, REX_EFORMAT, doc->at, "%s: config is %s, expected an object", what,
                         rex_json_kind_name(doc->kind));
-    rex_config c = {.layers = -1, .heads = -1, .kv_heads = -1, .head_dim = -1, .width = -1, .ffn = -1,
-                    .vocab = -1, .max_position = -1, .original_max = -1, .window = -1, .pattern = -1,
-                    .window_from = -1, .bos = -1, .rotary_dim = -1, .theta = 10000.0, .partial = 1.0};
+    rex_config c = {.layers = -1,
+                    .heads = -1,
+                    .kv_heads = -1,
+                    .head_dim = -1,
+                    .width = -1,
+                    .ffn = -1,
+                    .vocab = -1,
+                    .max_position = -1,
+                    .original_max = -1,
+                    .window = -1,
+                    .pattern = -1,
+                    .window_from = -1,
+                    .bos = -1,
+                    .rotary_dim = -1,
+                    .theta = 10000.0,
+                    .partial = 1.0};
     REX_TRY(read_keys(a, doc, what, &c, e));
     const rex_jval *p = rex_json_get(c.rope_parameters, "partial_rotary_factor");
-    if (p && p->kind != REX_J_NULL) REX_TRY(rex_json_f64(p, "partial_rotary_factor", &c.partial, e));
+    if (p && p->kind != REX_J_NULL)
+        REX_TRY(rex_json_f64(p, "partial_rotary_factor", &c.partial, e));
     if (!(c.partial > 0.0 && c.partial <= 1.0))
         return rex_fail(e, REX_EFORMAT, -1, "%s: `partial_rotary_factor` must lie in (0, 1]", what);
     rex_shape *s = out;
@@ -391,8 +427,8 @@ rex_status rex_shape_read(const rex_arch *a, const rex_jval *doc, const char *wh
     REX_TRY(read_ropes(&c, what, context, arena, s, e));
     for (int i = 0; i < s->L; i++)
         if (s->local[i] && s->window <= 0)
-            return rex_fail(e, REX_EFORMAT, -1, "%s: layer %d slides but there is no `sliding_window`",
-                            what, i);
+            return rex_fail(e, REX_EFORMAT, -1,
+                            "%s: layer %d slides but there is no `sliding_window`", what, i);
     if (context > 0) s->ctx = context;
     return REX_OK;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ctx.c: the size plan of a context. Every buffer is one line of a list that is walked twice, once to
- * sum up and once to hand out, so that the plan and the memory cannot disagree. Nothing is allocated
- * after open.
+ * ctx.c: the size plan of a context. Every buffer is one line of a list that is walked twice, once
+ * to sum up and once to hand out, so that the plan and the memory cannot disagree. Nothing is
+ * allocated after open.
  */
 #include "model.h"
 
@@ -10,7 +10,8 @@
 #include <string.h>
 
 void rex_ctx_defaults(rex_ctx_opts *o) {
-    *o = (rex_ctx_opts){.rows = 256, .seqs = 1, .per_seq = 0, .cache = 0, .logit_rows = 1, .tap = -1};
+    *o = (rex_ctx_opts){
+        .rows = 256, .seqs = 1, .per_seq = 0, .cache = 0, .logit_rows = 1, .tap = -1};
 }
 
 /* One walk over the slab: `base` NULL sums up. */
@@ -25,7 +26,9 @@ static void *piece(slab *s, int64_t count, size_t size) {
     return p;
 }
 
-static float *floats(slab *s, int64_t rows, int64_t width) { return piece(s, rows * width, sizeof(float)); }
+static float *floats(slab *s, int64_t rows, int64_t width) {
+    return piece(s, rows * width, sizeof(float));
+}
 
 /* `x`: no layer keeps anything, the stream lies there. `whole`: a set whose xn1, xn2 and act serve
  * all layers, NULL for that set itself. */
@@ -104,7 +107,8 @@ static size_t lay_out(rex_ctx *c, char *base) {
     c->pos = piece(&s, R, sizeof *c->pos);
     c->seq = piece(&s, R, sizeof *c->seq);
     c->arow = piece(&s, R, sizeof *c->arow);
-    c->seg = piece(&s, (int64_t)c->o.seqs * (rex_ctx_blocks((int32_t)c->o.per_seq, 0)), sizeof *c->seg);
+    c->seg =
+        piece(&s, (int64_t)c->o.seqs * (rex_ctx_blocks((int32_t)c->o.per_seq, 0)), sizeof *c->seg);
     c->n_seg = piece(&s, c->o.seqs, sizeof *c->n_seg);
     const size_t attn = rex_attn_scratch_for(h->H, h->K, h->hd, c->o.per_seq);
     c->scratch_each = attn > REX_GEMM_SCRATCH ? attn : REX_GEMM_SCRATCH;
@@ -121,9 +125,12 @@ static rex_ctx_opts complete(const rex_model *m, const rex_ctx_opts *o) {
     return r;
 }
 
-static int64_t cache_blocks(const rex_ctx_opts *o) { return o->cache / REX_KV + (o->cache % REX_KV != 0); }
+static int64_t cache_blocks(const rex_ctx_opts *o) {
+    return o->cache / REX_KV + (o->cache % REX_KV != 0);
+}
 
-size_t rex_ctx_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o, size_t *cache_bytes) {
+size_t rex_ctx_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o,
+                    size_t *cache_bytes) {
     rex_ctx c = {.m = m, .pool = (rex_pool *)(uintptr_t)pool, .o = complete(m, o)};
     const size_t kv = rex_cache_block_bytes(&m->s, c.o.kv_bf16) * (size_t)cache_blocks(&c.o);
     if (cache_bytes) *cache_bytes = kv;
@@ -150,10 +157,12 @@ static size_t available(void) {
 static rex_status too_much(const rex_ctx *c, size_t need, size_t kv, size_t have, rex_err *e) {
     char had[64] = "";
     if (have != SIZE_MAX) snprintf(had, sizeof had, ", %zu MiB are free", have >> 20);
-    return rex_fail(e, REX_ENOMEM, -1,
-                    "running this model needs %zu MiB%s: %zu MiB cache for %lld positions, %zu MiB for steps "
-                    "of %d tokens; lower the batch, max-tokens, the chunk or the context, or keep the cache "
-                    "in bf16", need >> 20, had, kv >> 20, (long long)c->o.cache, (need - kv) >> 20, c->o.rows);
+    return rex_fail(
+        e, REX_ENOMEM, -1,
+        "running this model needs %zu MiB%s: %zu MiB cache for %lld positions, %zu MiB for steps "
+        "of %d tokens; lower the batch, max-tokens, the chunk or the context, or keep the cache "
+        "in bf16",
+        need >> 20, had, kv >> 20, (long long)c->o.cache, (need - kv) >> 20, c->o.rows);
 }
 
 rex_status rex_ctx_open(const rex_model *m, rex_pool *pool, const rex_ctx_opts *o, rex_ctx **out,
@@ -161,10 +170,13 @@ rex_status rex_ctx_open(const rex_model *m, rex_pool *pool, const rex_ctx_opts *
     *out = NULL;
     rex_assert(o->rows > 0 && o->seqs > 0 && o->logit_rows >= 0 && m->head.w.data);
     if (o->tap < -1 || o->tap > m->s.L)
-        return rex_fail(e, REX_EARG, -1, "layer %d does not exist: 0 is the embeddings, 1 to %d the blocks, "
-                        "-1 the state after the final norm", o->tap, m->s.L);
+        return rex_fail(e, REX_EARG, -1,
+                        "layer %d does not exist: 0 is the embeddings, 1 to %d the blocks, "
+                        "-1 the state after the final norm",
+                        o->tap, m->s.L);
     if (o->per_seq > m->s.ctx)
-        return rex_fail(e, REX_EARG, -1, "%lld positions asked for, the model has a context of %lld",
+        return rex_fail(e, REX_EARG, -1,
+                        "%lld positions asked for, the model has a context of %lld",
                         (long long)o->per_seq, (long long)m->s.ctx);
     size_t kv = 0;
     rex_ctx *c = rex_mem_take(1, sizeof *c, e);
@@ -177,8 +189,8 @@ rex_status rex_ctx_open(const rex_model *m, rex_pool *pool, const rex_ctx_opts *
     const bool fits = c->bytes <= have && cache_blocks(&c->o) <= INT32_MAX;
     rex_status st = !fits ? too_much(c, c->bytes, kv, have, e) : REX_OK;
     if (st == REX_OK) {
-        st = rex_cache_open(&m->s, c->o.seqs, rex_ctx_blocks((int32_t)c->o.per_seq, 0), (int32_t)cache_blocks(&c->o),
-                            c->o.kv_bf16, &c->cache, e);
+        st = rex_cache_open(&m->s, c->o.seqs, rex_ctx_blocks((int32_t)c->o.per_seq, 0),
+                            (int32_t)cache_blocks(&c->o), c->o.kv_bf16, &c->cache, e);
         const size_t n = lay_out(c, NULL);
         if (st == REX_OK && !(c->slab = rex_mem_take(n, 1, e))) st = REX_ENOMEM;
         if (st == REX_ENOMEM) st = too_much(c, c->bytes, kv, have, e);

@@ -34,18 +34,30 @@ static int64_t count(const rex_ctx *c, size_t item) {
     return left < ROW_TILE ? left : ROW_TILE;
 }
 
-static void norm(const rex_ctx *c, float *y, const float *x, const float *w, float *r, int64_t i, int64_t n) {
+static void norm(const rex_ctx *c, float *y, const float *x, const float *w, float *r, int64_t i,
+                 int64_t n) {
     const rex_shape *s = &c->m->s;
     const int64_t D = s->D;
-    c->m->kern.rmsnorm(y + i * D, D, x + i * D, D, w, s->norm_plus1 ? 1.0F : 0.0F, n, D, (double)s->eps,
-                       r + i);
+    c->m->kern.rmsnorm(y + i * D, D, x + i * D, D, w, s->norm_plus1 ? 1.0F : 0.0F, n, D,
+                       (double)s->eps, r + i);
 }
 
-/* ---- products ------------------------------------------------------------------------------------- */
+/* ---- products ---------------------------------------------------------------------------- */
 
-static rex_gemm product(const rex_ctx *c, const rex_lin *l, const float *x, float *y, int64_t y_row) {
-    return (rex_gemm){.m = c->n, .n = l->w.n, .k = l->w.k, .x = x, .x_row = l->w.k, .x_col = 1, .w = l->w,
-                      .y = y, .y_row = y_row, .y_panel = REX_PANEL, .bias = l->bias, .bf16 = c->m->bf16};
+static rex_gemm product(const rex_ctx *c, const rex_lin *l, const float *x, float *y,
+                        int64_t y_row) {
+    return (rex_gemm){.m = c->n,
+                      .n = l->w.n,
+                      .k = l->w.k,
+                      .x = x,
+                      .x_row = l->w.k,
+                      .x_col = 1,
+                      .w = l->w,
+                      .y = y,
+                      .y_row = y_row,
+                      .y_panel = REX_PANEL,
+                      .bias = l->bias,
+                      .bf16 = c->m->bf16};
 }
 
 static void run(rex_ctx *c, const rex_gemm *job, size_t n) {
@@ -70,12 +82,14 @@ static void gate_up(const stage *s) {
     rex_gemm job[2];
     size_t n = 0;
     job[n++] = product(s->c, &s->w->lin[REX_LIN_GATE], s->a->xn2, s->a->gu, 2 * h->F);
-    if (!h->fused_up) job[n++] = product(s->c, &s->w->lin[REX_LIN_UP], s->a->xn2, s->a->gu + h->F, 2 * h->F);
+    if (!h->fused_up)
+        job[n++] = product(s->c, &s->w->lin[REX_LIN_UP], s->a->xn2, s->a->gu + h->F, 2 * h->F);
     run(s->c, job, n);
 }
 
 /* y = x W^T (+ add); with a sandwich norm the sum comes later. */
-static void project(const stage *s, rex_lin_id id, const float *x, float *plain, float *y, const float *add) {
+static void project(const stage *s, rex_lin_id id, const float *x, float *plain, float *y,
+                    const float *add) {
     const rex_shape *h = &s->c->m->s;
     rex_gemm job = product(s->c, &s->w->lin[id], x, h->sandwich ? plain : y, h->D);
     if (!h->sandwich) {
@@ -85,7 +99,7 @@ static void project(const stage *s, rex_lin_id id, const float *x, float *plain,
     run(s->c, &job, 1);
 }
 
-/* ---- row-wise work ---------------------------------------------------------------------------------- */
+/* ---- row-wise work ----------------------------------------------------------------------- */
 
 static void embed_rows(void *ud, size_t item, int worker) {
     (void)worker;
@@ -107,7 +121,8 @@ static void embed_rows(void *ud, size_t item, int worker) {
 static void norm_in(void *ud, size_t item, int worker) {
     (void)worker;
     const stage *s = ud;
-    norm(s->c, s->a->xn1, s->a->x_in, s->w->norm[REX_NORM_IN], s->a->r1, first(item), count(s->c, item));
+    norm(s->c, s->a->xn1, s->a->x_in, s->w->norm[REX_NORM_IN], s->a->r1, first(item),
+         count(s->c, item));
 }
 
 static void head_norms(const stage *s, int64_t i) {
@@ -118,12 +133,13 @@ static void head_norms(const stage *s, int64_t i) {
     float *y = s->a->qkv + i * W, *r = s->a->rq + i * (h->H + h->K);
     const float *x = s->a->raw + i * W;
     k->rmsnorm(y, hd, x, hd, s->w->norm[REX_NORM_Q], plus, h->H, hd, (double)h->eps, r);
-    k->rmsnorm(y + q, hd, x + q, hd, s->w->norm[REX_NORM_K], plus, h->K, hd, (double)h->eps, r + h->H);
+    k->rmsnorm(y + q, hd, x + q, hd, s->w->norm[REX_NORM_K], plus, h->K, hd, (double)h->eps,
+               r + h->H);
     if (x != y) memcpy(y + q + h->K * hd, x + q + h->K * hd, (size_t)(h->K * hd) * sizeof *y);
 }
 
-/* Puts keys and values of rows i .. i+n-1 where they belong; a run of rows of one sequence goes in at
- * once as far as its stretch reaches. */
+/* Puts keys and values of rows i .. i+n-1 where they belong; a run of rows of one sequence goes in
+ * at once as far as its stretch reaches. */
 static void store(const stage *s, int64_t i, int64_t n) {
     const rex_ctx *c = s->c;
     const rex_shape *h = &c->m->s;
@@ -135,8 +151,8 @@ static void store(const stage *s, int64_t i, int64_t n) {
         int64_t m = 1;
         while (r + m < i + n && c->seq[r + m] == seq && c->pos[r + m] < seg->pos0 + seg->n) m++;
         const float *at = s->a->qkv + r * W;
-        c->m->kern.kv_put(seg, c->o.kv_bf16 ? REX_K_BF16 : REX_K_F32, h->K, h->hd, c->pos[r] - seg->pos0, m,
-                          at + q, W, at + q + k, W);
+        c->m->kern.kv_put(seg, c->o.kv_bf16 ? REX_K_BF16 : REX_K_F32, h->K, h->hd,
+                          c->pos[r] - seg->pos0, m, at + q, W, at + q + k, W);
         r += m;
     }
 }
@@ -151,8 +167,8 @@ static void turn_and_store(void *ud, size_t item, int worker) {
     const int kind = h->local[s->layer];
     if (h->qk_norm)
         for (int64_t r = i; r < i + n; r++) head_norms(s, r);
-    c->m->kern.rope(s->a->qkv + i * W, W, n, h->H + h->K, h->hd, h->rot / 2, c->cos[kind], c->sin[kind],
-                    c->pos + i, false, 1.0F);
+    c->m->kern.rope(s->a->qkv + i * W, W, n, h->H + h->K, h->hd, h->rot / 2, c->cos[kind],
+                    c->sin[kind], c->pos + i, false, 1.0F);
     store(s, i, n);
 }
 
@@ -199,7 +215,7 @@ static void end_of_block(void *ud, size_t item, int worker) {
     }
 }
 
-/* ---- the block ------------------------------------------------------------------------------------------ */
+/* ---- the block --------------------------------------------------------------------------- */
 
 static void attention(const stage *s) {
     rex_ctx *c = s->c;
@@ -234,7 +250,8 @@ static void shift_segs(rex_ctx *c, int by) {
 
 static stage stage_of(rex_ctx *c, int layer) {
     const bool last = layer + 1 == c->m->s.L;
-    return (stage){c, &c->m->layer[layer], &c->act[layer], last ? c->x_out : c->act[layer + 1].x_in, layer};
+    return (stage){c, &c->m->layer[layer], &c->act[layer], last ? c->x_out : c->act[layer + 1].x_in,
+                   layer};
 }
 
 /* From the normed stream to the gated MLP. */
@@ -259,18 +276,20 @@ static void block(rex_ctx *c, int layer) {
     shift_segs(c, 1);
 }
 
-/* ---- a block once more ------------------------------------------------------------------------------------ */
+/* ---- a block once more ------------------------------------------------------------------- */
 
 static void renorm_mid(void *ud, size_t item, int worker) {
     (void)worker;
     const stage *s = ud;
-    norm(s->c, s->a->xn2, s->a->x_mid, s->w->norm[REX_NORM_FFN], s->a->r2, first(item), count(s->c, item));
+    norm(s->c, s->a->xn2, s->a->x_mid, s->w->norm[REX_NORM_FFN], s->a->r2, first(item),
+         count(s->c, item));
 }
 
 static void renorm_down(void *ud, size_t item, int worker) {
     (void)worker;
     const stage *s = ud;
-    norm(s->c, s->c->xf, s->a->down, s->w->norm[REX_NORM_POST_FFN], s->a->r_d, first(item), count(s->c, item));
+    norm(s->c, s->c->xf, s->a->down, s->w->norm[REX_NORM_POST_FFN], s->a->r_d, first(item),
+         count(s->c, item));
 }
 
 void rex_ctx_redo(rex_ctx *c, int layer) {
@@ -294,7 +313,7 @@ void rex_ctx_redo(rex_ctx *c, int layer) {
     rex_fp_leave(fp);
 }
 
-/* ---- the step --------------------------------------------------------------------------------------------- */
+/* ---- the step ---------------------------------------------------------------------------- */
 
 /* Checks the whole step before anything changes. */
 static rex_status check(const rex_ctx *c, const rex_row *row, int n, rex_err *e) {
@@ -310,13 +329,15 @@ static rex_status check(const rex_ctx *c, const rex_row *row, int n, rex_err *e)
                                 (int)row[i].token, (long long)c->m->s.V);
         const int64_t len = (int64_t)c->cache.len[seq] + m;
         if (len > c->o.per_seq)
-            return rex_fail(e, REX_ELIMIT, -1, "a sequence of %lld tokens is longer than the context of %lld",
+            return rex_fail(e, REX_ELIMIT, -1,
+                            "a sequence of %lld tokens is longer than the context of %lld",
                             (long long)len, (long long)c->o.per_seq);
         const int64_t want = rex_ctx_blocks((int32_t)len, 0) - c->cache.room[seq];
         if (want > 0) blocks += want;
     }
     if (blocks > c->cache.n_spare)
-        return rex_fail(e, REX_ELIMIT, -1, "the cache is full: %lld blocks of %d positions needed, %d free",
+        return rex_fail(e, REX_ELIMIT, -1,
+                        "the cache is full: %lld blocks of %d positions needed, %d free",
                         (long long)blocks, (int)REX_KV, (int)c->cache.n_spare);
     return REX_OK;
 }
@@ -333,7 +354,8 @@ static void place(rex_ctx *c, const rex_row *row, int n) {
         const bool ok = rex_seq_reserve(c, seq, len);
         rex_assert(ok);
         c->cache.len[seq] = len;
-        c->n_seg[seq] = rex_cache_segs(&c->cache, seq, len, c->seg + (size_t)seq * (size_t)c->cache.per_seq);
+        c->n_seg[seq] =
+            rex_cache_segs(&c->cache, seq, len, c->seg + (size_t)seq * (size_t)c->cache.per_seq);
     }
     c->n = n;
 }

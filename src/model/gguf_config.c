@@ -66,16 +66,16 @@ static rex_status put_floats(rex_jw *w, const rex_tensor *t, const char *key, re
     float v[MAX];
     if (!rex_dtype_get(t->type)->wide || t->rows != 1 || t->cols > MAX || t->cols % 8 != 0) {
         if (t->type != REX_T_F32 || t->rows != 1 || t->cols > MAX)
-            return rex_fail(e, REX_EFORMAT, -1, "tensor %.*s must be one row of F32", (int)t->name.n,
-                            t->name.p);
+            return rex_fail(e, REX_EFORMAT, -1, "tensor %.*s must be one row of F32",
+                            (int)t->name.n, t->name.p);
     }
     rex_tensor_get_f32(t, 0, 0, t->cols, v);
     rex_jw_key(w, key);
     rex_jw_arr(w);
     for (int64_t i = 0; i < t->cols; i++) {
         if (!(v[i] > 0.0F && v[i] < 1e9F))
-            return rex_fail(e, REX_EFORMAT, -1, "tensor %.*s holds a factor out of range", (int)t->name.n,
-                            t->name.p);
+            return rex_fail(e, REX_EFORMAT, -1, "tensor %.*s holds a factor out of range",
+                            (int)t->name.n, t->name.p);
         rex_jw_f32(w, v[i]);
     }
     rex_jw_arr_end(w);
@@ -138,15 +138,18 @@ static rex_status put_rope(const rex_gguf *g, rex_str arch, rex_jw *w, rex_err *
 static void warn_unknown(const rex_gguf *g, rex_str arch, const char *path) {
     for (size_t i = 0; i < rex_gguf_meta_count(g); i++) {
         const rex_gguf_meta *m = rex_gguf_meta_at(g, i);
-        if (m->key.n <= arch.n + 1 || memcmp(m->key.p, arch.p, arch.n) != 0 || m->key.p[arch.n] != '.')
+        if (m->key.n <= arch.n + 1 || memcmp(m->key.p, arch.p, arch.n) != 0 ||
+            m->key.p[arch.n] != '.')
             continue;
         const rex_str s = {m->key.p + arch.n + 1, m->key.n - arch.n - 1};
         bool found = false;
-        for (size_t j = 0; j < sizeof table / sizeof table[0]; j++) found |= rex_str_is(s, table[j].suffix);
-        for (size_t j = 0; j < sizeof known / sizeof known[0]; j++) found |= rex_str_is(s, known[j]);
+        for (size_t j = 0; j < sizeof table / sizeof table[0]; j++)
+            found |= rex_str_is(s, table[j].suffix);
+        for (size_t j = 0; j < sizeof known / sizeof known[0]; j++)
+            found |= rex_str_is(s, known[j]);
         if (!found)
-            rex_say(REX_LOG_WARN, "%s: metadata key `%.*s` is not known and has no effect here", path,
-                    (int)m->key.n, m->key.p);
+            rex_say(REX_LOG_WARN, "%s: metadata key `%.*s` is not known and has no effect here",
+                    path, (int)m->key.n, m->key.p);
     }
 }
 
@@ -187,20 +190,22 @@ static void put_gemma3(const rex_gguf *g, rex_str arch, rex_jw *w) {
     else rex_jw_i64(w, hd ? rex_gguf_elem_i64(hd, 0) : 0);
 }
 
-static rex_status put_sizes(const rex_gguf *g, const rex_arch *a, rex_str arch, rex_jw *w, rex_err *e) {
+static rex_status put_sizes(const rex_gguf *g, const rex_arch *a, rex_str arch, rex_jw *w,
+                            rex_err *e) {
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         const rex_gguf_meta *m = meta(g, arch, table[i].suffix);
         if (!m) continue;
         if (m->kind == REX_G_ARR || m->kind == REX_G_STR)
-            return rex_fail(e, REX_EUNSUP, -1, "metadata key `%.*s` is no single number", (int)m->key.n,
-                            m->key.p);
+            return rex_fail(e, REX_EUNSUP, -1, "metadata key `%.*s` is no single number",
+                            (int)m->key.n, m->key.p);
         rex_jw_key(w, table[i].name);
         put_scalar(w, m);
     }
     const rex_gguf_meta *k = meta(g, arch, "attention.key_length");
     const rex_gguf_meta *v = meta(g, arch, "attention.value_length");
     if (k && v && rex_gguf_elem_i64(k, 0) != rex_gguf_elem_i64(v, 0))
-        return rex_fail(e, REX_EUNSUP, -1, "keys of %lld and values of %lld elements are not implemented",
+        return rex_fail(e, REX_EUNSUP, -1,
+                        "keys of %lld and values of %lld elements are not implemented",
                         (long long)rex_gguf_elem_i64(k, 0), (long long)rex_gguf_elem_i64(v, 0));
     const rex_tensor *embed = rex_gguf_find(g, "token_embd.weight");
     if (!embed) return rex_fail(e, REX_EFORMAT, -1, "tensor token_embd.weight is missing");
@@ -223,11 +228,12 @@ rex_status rex_gguf_config(const rex_gguf *g, const char *path, rex_buf *out, co
     REX_TRY(rex_gguf_str(g, "general.architecture", &type, e));
     const rex_gguf_meta *split = rex_gguf_meta_find(g, "split.count");
     if (split && rex_gguf_elem_i64(split, 0) > 1)
-        return rex_fail(e, REX_EUNSUP, -1, "%s: one part of a split GGUF file; join the parts first", path);
+        return rex_fail(e, REX_EUNSUP, -1,
+                        "%s: one part of a split GGUF file; join the parts first", path);
     *arch = rex_arch_find(type, true);
     if (!*arch)
-        return rex_fail(e, REX_EUNSUP, -1, "%s: architecture `%.*s` is not implemented (%s are)", path,
-                        (int)(type.n > 40 ? 40 : type.n), type.p, rex_arch_names());
+        return rex_fail(e, REX_EUNSUP, -1, "%s: architecture `%.*s` is not implemented (%s are)",
+                        path, (int)(type.n > 40 ? 40 : type.n), type.p, rex_arch_names());
     rex_jw w;
     rex_jw_init(&w, out);
     rex_jw_obj(&w);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * grads.c: the slab of gradients. A parameter's piece of it has the layout that its weights have, so
- * that the optimiser is one pass over two arrays and a gradient product writes where it ends up.
+ * grads.c: the slab of gradients. A parameter's piece of it has the layout that its weights have,
+ * so that the optimiser is one pass over two arrays and a gradient product writes where it ends up.
  * Every piece begins on a multiple of 16 floats.
  *
- * A tied embedding is read by row and multiplied as a matrix. Two chains of sums cannot be one chain
- * without depending on how tokens were cut into batches, so each has its own memory, and
+ * A tied embedding is read by row and multiplied as a matrix. Two chains of sums cannot be one
+ * chain without depending on how tokens were cut into batches, so each has its own memory, and
  * rex_grads_finish adds the rows' gradient to the matrix's once per step.
  */
 #include "train.h"
@@ -57,7 +57,8 @@ static rex_status mark_frozen(rex_grads *g, const char *freeze, rex_err *e) {
                 hits++;
             }
         if (n && !hits)
-            return rex_fail(e, REX_EARG, -1, "freeze: no parameter is named like \"%.*s\"", (int)n, p);
+            return rex_fail(e, REX_EARG, -1, "freeze: no parameter is named like \"%.*s\"", (int)n,
+                            p);
         p += n + (end ? 1 : 0);
     }
     return REX_OK;
@@ -133,7 +134,7 @@ void rex_grads_close(rex_grads *g) {
     rex_mem_free(g);
 }
 
-/* ---- passes over the slab -------------------------------------------------------------------- */
+/* ---- passes over the slab ---------------------------------------------------------------- */
 
 typedef struct {
     const rex_grads *g;
@@ -178,7 +179,8 @@ static void follow_panel(void *ud, size_t item, int worker) {
     (void)worker;
     const sweep *const s = ud;
     const rex_model *const m = s->g->m;
-    const int64_t v0 = (int64_t)item * REX_PANEL, v1 = v0 + REX_PANEL < m->s.V ? v0 + REX_PANEL : m->s.V;
+    const int64_t v0 = (int64_t)item * REX_PANEL,
+                  v1 = v0 + REX_PANEL < m->s.V ? v0 + REX_PANEL : m->s.V;
     m->kern.unpack(s->p, REX_K_F32, m->s.D, m->head.w.data, m->s.V, m->s.D, v0, v1);
 }
 

@@ -23,7 +23,8 @@ static void add_eos(rex_shape *s, int64_t id) {
 static rex_status generation_config(rex_model *m, const char *path, rex_err *e) {
     char file[4096];
     struct stat sb;
-    if (m->src.gguf || !rex_path_join(file, sizeof file, path, "generation_config.json")) return REX_OK;
+    if (m->src.gguf || !rex_path_join(file, sizeof file, path, "generation_config.json"))
+        return REX_OK;
     if (stat(file, &sb) != 0) return REX_OK;
     rex_jval *doc = NULL;
     REX_TRY(rex_json_load(m->arena, file, &doc, e));
@@ -32,7 +33,8 @@ static rex_status generation_config(rex_model *m, const char *path, rex_err *e) 
     const uint32_t n = v->kind == REX_J_ARR ? v->n : 1;
     for (uint32_t i = 0; i < n; i++) {
         int64_t id = 0;
-        const rex_status st = rex_json_i64(v->kind == REX_J_ARR ? &v->u.c.item[i] : v, "eos_token_id", &id, e);
+        const rex_status st =
+            rex_json_i64(v->kind == REX_J_ARR ? &v->u.c.item[i] : v, "eos_token_id", &id, e);
         if (st != REX_OK) return rex_fail_in(e, st, "%s", file);
         add_eos(&m->s, id);
     }
@@ -84,8 +86,8 @@ static rex_status open_all(rex_model *m, const char *path, const rex_model_opts 
     return REX_OK;
 }
 
-rex_status rex_model_open(const char *path, const rex_model_opts *o, rex_pool *pool, rex_model **out,
-                          rex_err *e) {
+rex_status rex_model_open(const char *path, const rex_model_opts *o, rex_pool *pool,
+                          rex_model **out, rex_err *e) {
     rex_model_opts def;
     rex_model_defaults(&def);
     if (o) memcpy(&def, o, o->size < sizeof def ? o->size : sizeof def);

@@ -26,7 +26,8 @@ static rex_status open_hf(rex_source *s, const char *path, rex_err *e) {
         return rex_fail(e, REX_EARG, -1, "model %s: path is too long", path);
     struct stat sb;
     if (stat(file, &sb) != 0)
-        return rex_fail(e, REX_EIO, -1, "model %s: neither a GGUF file nor a folder with config.json", path);
+        return rex_fail(e, REX_EIO, -1,
+                        "model %s: neither a GGUF file nor a folder with config.json", path);
     rex_jval *doc = NULL;
     REX_TRY(rex_json_load(s->arena, file, &doc, e));
     const rex_jval *type = rex_json_get(doc, "model_type");
@@ -34,7 +35,8 @@ static rex_status open_hf(rex_source *s, const char *path, rex_err *e) {
         return rex_fail(e, REX_EFORMAT, -1, "%s: no `model_type`", file);
     s->arch = rex_arch_find(type->u.s, false);
     if (!s->arch)
-        return rex_fail(e, REX_EUNSUP, type->at, "%s: model_type `%.*s` is not implemented (%s are)", file,
+        return rex_fail(e, REX_EUNSUP, type->at,
+                        "%s: model_type `%.*s` is not implemented (%s are)", file,
                         (int)(type->u.s.n > 40 ? 40 : type->u.s.n), type->u.s.p, rex_arch_names());
     s->config = doc;
     return REX_OK;
@@ -94,12 +96,13 @@ rex_status rex_source_get(const rex_source *s, rex_slot slot, int layer, int64_t
     const rex_tensor *t = rex_source_find(s, slot, layer);
     if (!t) return rex_fail(e, REX_EFORMAT, -1, "%s: tensor %s is missing", s->path, name);
     if (!rex_dtype_get(t->type)->wide)
-        return rex_fail(e, REX_EUNSUP, -1, "%s: tensor %s: type %s cannot be read as weights", s->path, name,
-                        rex_dtype_get(t->type)->name);
+        return rex_fail(e, REX_EUNSUP, -1, "%s: tensor %s: type %s cannot be read as weights",
+                        s->path, name, rex_dtype_get(t->type)->name);
     const bool vector = rows == 1;
     if (t->rows != rows || t->cols != cols || t->ndim != (vector ? 1 : 2))
-        return rex_fail(e, REX_EFORMAT, -1, "%s: tensor %s is %lld x %lld, expected %lld x %lld", s->path,
-                        name, (long long)t->rows, (long long)t->cols, (long long)rows, (long long)cols);
+        return rex_fail(e, REX_EFORMAT, -1, "%s: tensor %s is %lld x %lld, expected %lld x %lld",
+                        s->path, name, (long long)t->rows, (long long)t->cols, (long long)rows,
+                        (long long)cols);
     *out = t;
     return REX_OK;
 }
@@ -113,7 +116,8 @@ static bool is_used(const rex_source *s, const rex_shape *shape, rex_str name) {
     char want[256];
     for (int slot = 0; slot < REX_SLOT_COUNT; slot++) {
         const bool per = rex_slot_per_layer((rex_slot)slot);
-        const char *f = s->gguf ? rex_slot_gguf((rex_slot)slot) : rex_slot_hf(s->arch, (rex_slot)slot);
+        const char *f =
+            s->gguf ? rex_slot_gguf((rex_slot)slot) : rex_slot_hf(s->arch, (rex_slot)slot);
         const char *mark = strstr(f, "%d");
         if (!per) {
             if (rex_str_is(name, f)) return true;
@@ -151,6 +155,7 @@ void rex_source_warn_unused(const rex_source *s, const rex_shape *shape) {
         if (!fine && extra++ == 0) first = t->name;
     }
     if (extra > 0)
-        rex_say(REX_LOG_WARN, "%s: %zu tensors are not part of a %s model and are not used, first `%.*s`",
+        rex_say(REX_LOG_WARN,
+                "%s: %zu tensors are not part of a %s model and are not used, first `%.*s`",
                 s->path, extra, s->arch->name, (int)first.n, first.p);
 }

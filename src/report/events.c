@@ -3,7 +3,8 @@
  * events.c: scalars for TensorBoard. An event file is a row of records, each `length, crc of the
  * length, bytes, crc of the bytes` in little-endian, with CRC-32C masked by a rotation and a
  * constant; the bytes are one Event message of protocol buffers: wall_time 1 (double), step 2
- * (varint), file_version 3 (string), summary 5 { value 1 { tag 1 (string), simple_value 2 (float)}}.
+ * (varint), file_version 3 (string), summary 5 { value 1 { tag 1 (string), simple_value 2
+ * (float)}}.
  */
 #include "report.h"
 

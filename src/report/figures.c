@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * figures.c: the page's figures for papers. Each figure is three things in the folder: NAME.dat with
- * the numbers (what was drawn, with its intervals), NAME.gp, a gnuplot script that draws it, and
- * NAME.svg, NAME.png, NAME.pdf, made by running the script. gnuplot is looked for in PATH; nothing
- * else is started.
+ * figures.c: the page's figures for papers. Each figure is three things in the folder: NAME.dat
+ * with the numbers (what was drawn, with its intervals), NAME.gp, a gnuplot script that draws it,
+ * and NAME.svg, NAME.png, NAME.pdf, made by running the script. gnuplot is looked for in PATH;
+ * nothing else is started.
  */
 #include "report.h"
 
@@ -78,7 +78,8 @@ static rex_status run_gnuplot(const char *folder, const char *name, rex_err *e) 
     rex_buf_addf(&script, "cd '%s'; load '%s.gp'", folder, name);
     rex_status s = rex_buf_check(&script, e);
     if (s == REX_OK && strchr(folder, '\''))
-        s = rex_fail(e, REX_EARG, -1, "figures: the folder's name must not hold a quote: %s", folder);
+        s = rex_fail(e, REX_EARG, -1, "figures: the folder's name must not hold a quote: %s",
+                     folder);
     if (s == REX_OK) {
         char plot[] = "gnuplot", dash_e[] = "-e";
         char *const argv[] = { plot, dash_e, script.p, NULL };
@@ -86,7 +87,8 @@ static rex_status run_gnuplot(const char *folder, const char *name, rex_err *e) 
         const int rc = posix_spawnp(&pid, "gnuplot", NULL, NULL, argv, environ);
         int state = 0;
         if (rc != 0)
-            s = rex_fail(e, REX_ECHILD, -1, "figures need gnuplot, which cannot be started: %s", strerror(rc));
+            s = rex_fail(e, REX_ECHILD, -1, "figures need gnuplot, which cannot be started: %s",
+                         strerror(rc));
         else if (waitpid(pid, &state, 0) < 0 || !WIFEXITED(state) || WEXITSTATUS(state) != 0)
             s = rex_fail(e, REX_ECHILD, -1, "gnuplot failed on %s/%s.gp", folder, name);
     }
@@ -119,24 +121,29 @@ static rex_status draw_passk(figure *f, const rex_jval *runs, rex_err *e) {
         put_name(&f->dat, text_of(rex_json_get(&runs->u.c.item[r], "name")));
         rex_buf_addf(&f->dat, "\n");
         for (uint32_t i = 0; i < k->n; i++)
-            rex_buf_addf(&f->dat, "%g %.9g %.9g %.9g\n", at_of(k, i), at_of(rex_json_get(p, "value"), i),
-                         at_of(rex_json_get(p, "low"), i), at_of(rex_json_get(p, "high"), i));
+            rex_buf_addf(&f->dat, "%g %.9g %.9g %.9g\n", at_of(k, i),
+                         at_of(rex_json_get(p, "value"), i), at_of(rex_json_get(p, "low"), i),
+                         at_of(rex_json_get(p, "high"), i));
     }
     if (!drawn) return REX_OK;
     rex_buf_addf(&f->gp, "n = %d\n", drawn);
-    return finish(f, "passk",
-                  "plot for [i=0:n-1] 'passk.dat' index i skip 1 using 1:3:4 with filledcurves fs "
-                  "transparent solid 0.15 lc i+1 notitle, for [i=0:n-1] 'passk.dat' index i using 1:2 "
-                  "with linespoints lw 2 pt 7 ps 0.5 lc i+1 title columnheader(1)", e);
+    return finish(
+        f, "passk",
+        "plot for [i=0:n-1] 'passk.dat' index i skip 1 using 1:3:4 with filledcurves fs "
+        "transparent solid 0.15 lc i+1 notitle, for [i=0:n-1] 'passk.dat' index i using 1:2 "
+        "with linespoints lw 2 pt 7 ps 0.5 lc i+1 title columnheader(1)",
+        e);
 }
 
 static rex_status draw_rules(figure *f, const rex_jval *rules, const char *name, rex_err *e) {
     begin(f, "samples verified until the first correct one", "", false);
-    rex_buf_addf(&f->gp, "unset key\nset xrange [0:*]\nset yrange [-0.5:%u-0.5]\nset offsets 0,0,0,0\n",
+    rex_buf_addf(&f->gp,
+                 "unset key\nset xrange [0:*]\nset yrange [-0.5:%u-0.5]\nset offsets 0,0,0,0\n",
                  (unsigned)rules->n);
     rex_buf_addf(&f->dat, "# place name value low high\n");
     for (uint32_t i = 0; i < rules->n; i++) {
-        const rex_jval *const v = rex_json_get(rex_json_get(&rules->u.c.item[i], "s2c"), "solvable");
+        const rex_jval *const v =
+            rex_json_get(rex_json_get(&rules->u.c.item[i], "s2c"), "solvable");
         rex_buf_addf(&f->dat, "%u ", (unsigned)(rules->n - 1 - i));
         put_name(&f->dat, text_of(rex_json_get(&rules->u.c.item[i], "name")));
         rex_buf_addf(&f->dat, " %.9g %.9g %.9g\n", num_of(rex_json_get(v, "value")),
@@ -144,7 +151,9 @@ static rex_status draw_rules(figure *f, const rex_jval *rules, const char *name,
     }
     rex_buf plot;
     rex_buf_init(&plot, 0);
-    rex_buf_addf(&plot, "plot '%s.dat' using 3:1:4:5:ytic(2) with xerrorbars lw 2 pt 7 lc rgb '#1f5fa8'", name);
+    rex_buf_addf(&plot,
+                 "plot '%s.dat' using 3:1:4:5:ytic(2) with xerrorbars lw 2 pt 7 lc rgb '#1f5fa8'",
+                 name);
     rex_status s = rex_buf_check(&plot, e);
     if (s == REX_OK) s = finish(f, name, plot.p, e);
     rex_buf_free(&plot);
@@ -166,8 +175,10 @@ static rex_status draw_budget(figure *f, const rex_jval *rules, const char *name
     }
     rex_buf plot;
     rex_buf_init(&plot, 0);
-    rex_buf_addf(&plot, "plot for [i=0:%u] '%s.dat' index i using 1:2 with linespoints lw 2 pt 7 ps 0.5 "
-                 "lc i+1 title columnheader(1)", (unsigned)(rules->n - 1), name);
+    rex_buf_addf(&plot,
+                 "plot for [i=0:%u] '%s.dat' index i using 1:2 with linespoints lw 2 pt 7 ps 0.5 "
+                 "lc i+1 title columnheader(1)",
+                 (unsigned)(rules->n - 1), name);
     rex_status s = rex_buf_check(&plot, e);
     if (s == REX_OK) s = finish(f, name, plot.p, e);
     rex_buf_free(&plot);
@@ -187,7 +198,8 @@ static rex_status draw_run(figure *f, const rex_jval *run, uint32_t at, uint32_t
 
 rex_status rex_figures_write(const rex_jval *page, const char *folder, rex_err *e) {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return rex_fail(e, REX_EIO, -1, "figures: cannot make the folder %s: %s", folder, strerror(errno));
+        return rex_fail(e, REX_EIO, -1, "figures: cannot make the folder %s: %s", folder,
+                        strerror(errno));
     figure f = { .folder = folder };
     rex_buf_init(&f.dat, 0);
     rex_buf_init(&f.gp, 0);

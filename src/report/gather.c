@@ -47,7 +47,7 @@ static void put_member(rex_jw *w, const rex_jval *from, const char *key, const c
     rex_jw_val(w, v);
 }
 
-/* ---- settings and facts ------------------------------------------------------------------- */
+/* ---- settings and facts ------------------------------------------------------------------ */
 
 static void put_setting(rex_jw *w, rex_str key, const rex_jval *v) {
     rex_jw_arr(w);
@@ -111,7 +111,7 @@ static void put_facts(gather *g, const rex_records *r) {
     rex_jw_arr_end(g->w);
 }
 
-/* ---- results ------------------------------------------------------------------------------ */
+/* ---- results ----------------------------------------------------------------------------- */
 
 /* {"1": {value, low, high}, ...} as parallel arrays in ascending k. */
 static rex_status put_curve(gather *g, const rex_jval *pass, rex_err *e) {
@@ -225,7 +225,7 @@ static rex_status put_rules(gather *g, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- the picture of a problem --------------------------------------------------------------- */
+/* ---- the picture of a problem ------------------------------------------------------------ */
 
 /* Solvable problems whose share of correct samples is smallest come first: they show most. */
 static size_t choose_scenes(const rex_records *r, uint32_t pick[SCENES]) {
@@ -360,7 +360,7 @@ static rex_status put_scenes(gather *g, const rex_records *r, rex_err *e) {
     return s;
 }
 
-/* ---- samples -------------------------------------------------------------------------------- */
+/* ---- samples ----------------------------------------------------------------------------- */
 
 /* Marks the rows to show: of every problem its first correct and its first other samples, in turn,
  * until the number is reached. */
@@ -397,7 +397,8 @@ static void put_text(rex_jw *w, const char *key, rex_str s) {
     rex_jw_str(w, s);
 }
 
-static rex_status put_sample(gather *g, const rex_records *r, rex_str line, size_t row, rex_err *e) {
+static rex_status put_sample(gather *g, const rex_records *r, rex_str line, size_t row,
+                             rex_err *e) {
     rex_sample x;
     REX_TRY(rex_sample_parse(g->a, line, rex_records_line(r, row), NULL, &x, e));
     rex_jw_obj(g->w);
@@ -405,7 +406,10 @@ static rex_status put_sample(gather *g, const rex_records *r, rex_str line, size
     rex_jw_i64(g->w, rex_records_group(r, row));
     rex_jw_key(g->w, "s");
     rex_jw_i64(g->w, x.has & REX_F(SAMPLE) ? x.sample : (int64_t)row);
-    put_text(g->w, "t", x.has & REX_F(TEXT) ? x.text : x.has & REX_F(RESPONSE) ? x.response : rex_str_of(""));
+    put_text(g->w, "t",
+             x.has & REX_F(TEXT)       ? x.text
+             : x.has & REX_F(RESPONSE) ? x.response
+                                       : rex_str_of(""));
     const bool right = x.has & REX_F(REWARD) && x.reward > 0.0;
     rex_str verdict = x.has & REX_F(VERDICT) ? x.verdict : (rex_str){ NULL, 0 };
     if (!verdict.p && x.has & REX_F(REWARD))
@@ -472,7 +476,10 @@ static rex_status put_prompts(gather *g, const rex_records *r, rex_err *e) {
         put_text(g->w, "id", rex_records_name(r, i));
         const rex_prompt *const q = of[i] == UINT32_MAX ? NULL : &p[of[i]];
         if (q) {
-            put_text(g->w, "text", q->has_text ? q->text : q->n_msg ? q->msg[q->n_msg - 1].content : (rex_str){ NULL, 0 });
+            put_text(g->w, "text",
+                     q->has_text ? q->text
+                     : q->n_msg  ? q->msg[q->n_msg - 1].content
+                                 : (rex_str){NULL, 0});
             if (q->answer.p && q->answer.n < 400) {
                 rex_jw_key(g->w, "answer");
                 rex_jw_raw(g->w, q->answer);
@@ -500,7 +507,7 @@ static rex_status put_samples(gather *g, const rex_records *r, rex_err *e) {
     return put_prompts(g, r, e);
 }
 
-/* ---- training -------------------------------------------------------------------------------- */
+/* ---- training ---------------------------------------------------------------------------- */
 
 static size_t count_lines(const char *path) {
     rex_lines *l = NULL;
@@ -530,7 +537,8 @@ static rex_status put_key(gather *g, const char *path, rex_str key, size_t every
         if ((size_t)(no - 1) % every != 0) continue;
         s = rex_jscan(line, want, 2, raw, e);
         if (s != REX_OK) s = rex_fail_in(e, s, "%s, line %lld", path, (long long)no);
-        else if (raw[0].p && raw[1].p && rex_num_parse(raw[0], &step) && rex_num_parse(raw[1], &v)) {
+        else if (raw[0].p && raw[1].p && rex_num_parse(raw[0], &step) &&
+                 rex_num_parse(raw[1], &v)) {
             rex_jw_arr(g->w);
             rex_jw_f64(g->w, step);
             rex_jw_f32(g->w, (float)v);
@@ -567,7 +575,7 @@ static rex_status put_steps(gather *g, rex_err *e) {
     return s;
 }
 
-/* ---- one run ---------------------------------------------------------------------------------- */
+/* ---- one run ----------------------------------------------------------------------------- */
 
 /* Where the pool lies: in the folder, or where run.json says (relative to the folder first). */
 static rex_status locate(gather *g, const char *key, const char *plain, const char **out,
@@ -592,7 +600,8 @@ static rex_status put_run(gather *g, rex_records **r, rex_err *e) {
     REX_TRY(path_of(g, "steps.jsonl", &steps, e));
     if (!g->run && !g->result && !g->pool && !steps)
         return rex_fail(e, REX_EFORMAT, -1,
-                        "%s: no run folder: neither run.json, explore.json, eval.json, pool.jsonl nor steps.jsonl is there",
+                        "%s: no run folder: neither run.json, explore.json, eval.json, pool.jsonl "
+                        "nor steps.jsonl is there",
                         g->folder);
     if (g->pool) {
         rex_records_opts o;
@@ -604,7 +613,8 @@ static rex_status put_run(gather *g, rex_records **r, rex_err *e) {
     }
     put_facts(g, *r);
     const rex_jval *const told = rex_json_get(g->result, "pool");
-    const rex_jval *const pass = rex_json_get(told && told->kind == REX_J_OBJ ? told : g->result, "pass");
+    const rex_jval *const pass =
+        rex_json_get(told && told->kind == REX_J_OBJ ? told : g->result, "pass");
     if (pass && pass->kind == REX_J_OBJ) REX_TRY(put_curve(g, pass, e));
     else REX_TRY(put_own_curve(g, *r, e));
     REX_TRY(put_rules(g, e));

@@ -66,7 +66,9 @@ static rex_status write_page(const char *path, const rex_buf *data, rex_err *e) 
     const char *const html = (const char *)rex_page_html;
     const size_t n = sizeof rex_page_html;
     const char *at = html;
-    while ((at = memchr(at, '@', n - (size_t)(at - html))) && memcmp(at, mark, sizeof mark - 1) != 0) at++;
+    while ((at = memchr(at, '@', n - (size_t)(at - html))) &&
+           memcmp(at, mark, sizeof mark - 1) != 0)
+        at++;
     rex_assert(at);
     rex_out *out = NULL;
     REX_TRY(rex_out_open(path, &out, e));
@@ -88,7 +90,8 @@ rex_status rex_report_page(const char *const *run, size_t n, const char *path,
         rex_arena *a = NULL;
         rex_jval *page = NULL;
         s = rex_arena_open(0, &a, e);
-        if (s == REX_OK) s = rex_json_parse(a, (rex_str){ data.p, data.n }, "the page's data", &page, e);
+        if (s == REX_OK)
+            s = rex_json_parse(a, (rex_str){data.p, data.n}, "the page's data", &page, e);
         if (s == REX_OK) s = rex_figures_write(page, o->figures, e);
         rex_arena_close(a);
     }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * checkpoint.c: a checkpoint is a Hugging Face model folder plus state.safetensors, the moments of the
- * optimiser by parameter name in the orientation of the weights and, in its metadata, a JSON object
- * with everything else. It depends neither on panels nor on ranks.
+ * checkpoint.c: a checkpoint is a Hugging Face model folder plus state.safetensors, the moments of
+ * the optimiser by parameter name in the orientation of the weights and, in its metadata, a JSON
+ * object with everything else. It depends neither on panels nor on ranks.
  *
- * The folder is written as step_N.part, every file fsynced, then renamed, then its parent is synced:
- * a folder without .part is whole. What a kill leaves is a .part, which nobody reads and the next save
- * removes.
+ * The folder is written as step_N.part, every file fsynced, then renamed, then its parent is
+ * synced: a folder without .part is whole. What a kill leaves is a .part, which nobody reads and
+ * the next save removes.
  */
 #include "sft.h"
 
@@ -25,10 +25,11 @@ static bool in_panels(const rex_grads *g, size_t i) {
     return rex_grads_weights(g, i) != g->param[i].vec;
 }
 
-/* ---- tensors out --------------------------------------------------------------------------------- */
+/* ---- tensors out ------------------------------------------------------------------------- */
 
 /* A parameter-shaped array (panels of f32 or bf16, or rows) as rows of f32. */
-static rex_status put_rows(rex_st_out *out, const rex_grads *g, size_t i, const float *from, rex_err *e) {
+static rex_status put_rows(rex_st_out *out, const rex_grads *g, size_t i, const float *from,
+                           rex_err *e) {
     const rex_param *const p = &g->param[i];
     if (!in_panels(g, i)) {
         rex_st_out_add(out, from, (size_t)(p->rows * p->cols) * sizeof *from);
@@ -54,7 +55,8 @@ static rex_tensor shape_of(const rex_param *p, const char *name) {
 
 static rex_status path_in(const char *folder, const char *name, char out[PATH_ROOM], rex_err *e) {
     const int n = snprintf(out, PATH_ROOM, "%s/%s", folder, name);
-    return n > 0 && n < PATH_ROOM ? REX_OK : rex_fail(e, REX_EARG, -1, "the path of %s is too long", folder);
+    return n > 0 && n < PATH_ROOM ? REX_OK
+                                  : rex_fail(e, REX_EARG, -1, "the path of %s is too long", folder);
 }
 
 rex_status rex_weights_save(const rex_grads *g, const char *folder, rex_err *e) {
@@ -66,14 +68,15 @@ rex_status rex_weights_save(const rex_grads *g, const char *folder, rex_err *e) 
     const rex_str meta[2] = { rex_str_of("format"), rex_str_of("pt") };
     rex_st_out *out = NULL;
     rex_status s = rex_st_out_open(path, t, g->n, meta, 1, &out, e);
-    for (size_t i = 0; i < g->n && s == REX_OK; i++) s = put_rows(out, g, i, rex_grads_weights(g, i), e);
+    for (size_t i = 0; i < g->n && s == REX_OK; i++)
+        s = put_rows(out, g, i, rex_grads_weights(g, i), e);
     if (s == REX_OK) s = rex_st_out_commit(out, e);
     else rex_st_out_close(out);
     rex_mem_free(t);
     return s;
 }
 
-/* ---- the state ------------------------------------------------------------------------------------- */
+/* ---- the state --------------------------------------------------------------------------- */
 
 static void moment_name(char out[192], const char *which, const char *name) {
     (void)snprintf(out, 192, "%s.%s", which, name);
@@ -83,7 +86,8 @@ static void moment_name(char out[192], const char *which, const char *name) {
 static const float *moment_of(const rex_optim *p, const void *slab, size_t i, float *wide) {
     const size_t at = p->g->off[i];
     if (p->o.state == REX_K_F32) return (const float *)slab + at;
-    p->g->m->kern.cast_from(wide, (const uint16_t *)slab + at, REX_K_BF16, (int64_t)(p->g->off[i + 1] - at));
+    p->g->m->kern.cast_from(wide, (const uint16_t *)slab + at, REX_K_BF16,
+                            (int64_t)(p->g->off[i + 1] - at));
     return wide;
 }
 
@@ -111,7 +115,8 @@ static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) 
         }
     char count[32];
     (void)snprintf(count, sizeof count, "%lld", (long long)p->t);
-    const rex_str meta[4] = { rex_str_of("updates"), rex_str_of(count), rex_str_of("state"), c->state };
+    const rex_str meta[4] = {rex_str_of("updates"), rex_str_of(count), rex_str_of("state"),
+                             c->state};
     rex_st_out *out = NULL;
     if (s == REX_OK) s = rex_st_out_open(path, t, n, meta, 2, &out, e);
     for (size_t i = 0; i < g->n && s == REX_OK; i++)
@@ -125,28 +130,37 @@ static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) 
     return s;
 }
 
-static rex_status take_moment(const rex_optim *p, void *slab, size_t i, const rex_tensor *t, float *row,
-                              float *panels, rex_err *e) {
+static rex_status take_moment(const rex_optim *p, void *slab, size_t i, const rex_tensor *t,
+                              float *row, float *panels, rex_err *e) {
     const rex_grads *const g = p->g;
     const rex_param *const q = &g->param[i];
     if (!t || t->rows * t->cols != q->rows * q->cols || t->type != REX_T_F32)
-        return rex_fail(e, REX_EFORMAT, -1, "the state of %s is missing or of another shape", q->name);
+        return rex_fail(e, REX_EFORMAT, -1, "the state of %s is missing or of another shape",
+                        q->name);
     for (int64_t r = 0; r < t->rows; r++) rex_tensor_get_f32(t, r, 0, t->cols, row + r * t->cols);
     const float *from = row;
     if (in_panels(g, i)) {
-        const rex_pack j = { .from = REX_K_F32, .to = REX_K_F32, .src = row, .row = q->cols, .col = 1,
-                             .n = q->rows, .k = q->cols, .dst = panels };
+        const rex_pack j = {.from = REX_K_F32,
+                            .to = REX_K_F32,
+                            .src = row,
+                            .row = q->cols,
+                            .col = 1,
+                            .n = q->rows,
+                            .k = q->cols,
+                            .dst = panels};
         rex_pack_run(&g->m->kern, NULL, &j);
         from = panels;
     }
-    const size_t at = g->off[i], n = in_panels(g, i) ? (size_t)(rex_panel_count(q->rows) * REX_PANEL * q->cols)
-                                                     : (size_t)(q->rows * q->cols);
+    const size_t at = g->off[i], n = in_panels(g, i)
+                                         ? (size_t)(rex_panel_count(q->rows) * REX_PANEL * q->cols)
+                                         : (size_t)(q->rows * q->cols);
     if (p->o.state == REX_K_F32) memcpy((float *)slab + at, from, n * sizeof *from);
     else g->m->kern.cast_to((uint16_t *)slab + at, REX_K_BF16, from, (int64_t)n);
     return REX_OK;
 }
 
-rex_status rex_ckpt_load(rex_arena *a, const char *path, rex_optim *p, rex_jval **state, rex_err *e) {
+rex_status rex_ckpt_load(rex_arena *a, const char *path, rex_optim *p, rex_jval **state,
+                         rex_err *e) {
     char file[PATH_ROOM], name[192];
     REX_TRY(path_in(path, "state.safetensors", file, e));
     rex_st *st = NULL;
@@ -174,7 +188,7 @@ rex_status rex_ckpt_load(rex_arena *a, const char *path, rex_optim *p, rex_jval 
     return s;
 }
 
-/* ---- folders ------------------------------------------------------------------------------------------ */
+/* ---- folders ----------------------------------------------------------------------------- */
 
 static rex_status sync_folder(const char *path, rex_err *e) {
     const int fd = open(path, O_RDONLY | O_DIRECTORY);
@@ -220,7 +234,8 @@ static int64_t newest(const char *folder, int64_t under, bool parts) {
     return best;
 }
 
-rex_status rex_ckpt_latest(rex_arena *a, const char *folder, rex_str *path, int64_t *step, rex_err *e) {
+rex_status rex_ckpt_latest(rex_arena *a, const char *folder, rex_str *path, int64_t *step,
+                           rex_err *e) {
     *step = newest(folder, -1, false);
     if (*step < 0) return REX_OK;
     return rex_str_fmt(a, path, e, "%s/step_%lld", folder, (long long)*step);
@@ -241,7 +256,8 @@ static rex_status check_room(const char *folder, uint64_t need, rex_err *e) {
     if (statvfs(folder, &v) != 0) return REX_OK; /* not every file system tells */
     const uint64_t have = (uint64_t)v.f_bavail * v.f_frsize;
     if (have >= need) return REX_OK;
-    return rex_fail(e, REX_EIO, -1, "%s: a checkpoint needs %llu MiB, the disk has %llu MiB left; nothing was lost",
+    return rex_fail(e, REX_EIO, -1,
+                    "%s: a checkpoint needs %llu MiB, the disk has %llu MiB left; nothing was lost",
                     folder, (unsigned long long)(need >> 20), (unsigned long long)(have >> 20));
 }
 
@@ -261,7 +277,8 @@ static rex_status write_all(const char *part, const rex_ckpt *c, rex_err *e) {
     return sync_folder(part, e);
 }
 
-rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, int64_t keep, rex_err *e) {
+rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, int64_t keep,
+                         rex_err *e) {
     char part[PATH_ROOM], final[PATH_ROOM], name[64];
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return rex_fail(e, REX_EIO, -1, "cannot make the folder %s: %s", folder, strerror(errno));

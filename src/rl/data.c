@@ -20,7 +20,8 @@ typedef struct {
 } reader;
 
 static rex_status wrong(const reader *r, rex_err *e, const char *what) {
-    return rex_fail(e, REX_EFORMAT, r->line, "%s, line %lld: %s", r->path, (long long)r->line, what);
+    return rex_fail(e, REX_EFORMAT, r->line, "%s, line %lld: %s", r->path, (long long)r->line,
+                    what);
 }
 
 /* A member by our name for it: `map` ("prompt=their.field,...") may say where it is instead. */
@@ -64,8 +65,9 @@ static rex_status put_ids(reader *r, const rex_jval *v, const char *name, bool t
         int64_t id = -1;
         REX_TRY(rex_json_i64(&v->u.c.item[i], name, &id, e));
         if (id < 0 || id >= r->o->vocab)
-            return rex_fail(e, REX_EFORMAT, r->line, "%s, line %lld: %s[%u] is %lld, the vocabulary has %lld",
-                            r->path, (long long)r->line, name, (unsigned)i, (long long)id,
+            return rex_fail(e, REX_EFORMAT, r->line,
+                            "%s, line %lld: %s[%u] is %lld, the vocabulary has %lld", r->path,
+                            (long long)r->line, name, (unsigned)i, (long long)id,
                             (long long)r->o->vocab);
         const int32_t one = (int32_t)id;
         put(r, &one, 1, target);
@@ -73,9 +75,10 @@ static rex_status put_ids(reader *r, const rex_jval *v, const char *name, bool t
     return REX_OK;
 }
 
-/* ---- chats -------------------------------------------------------------------------------------- */
+/* ---- chats ------------------------------------------------------------------------------- */
 
-static rex_status read_messages(const reader *r, const rex_jval *v, rex_msg **out, size_t *n, rex_err *e) {
+static rex_status read_messages(const reader *r, const rex_jval *v, rex_msg **out, size_t *n,
+                                rex_err *e) {
     if (v->kind != REX_J_ARR || v->n == 0) return wrong(r, e, "`messages` is no list of messages");
     rex_msg *const m = rex_arena_take(r->a, v->n, sizeof *m, e);
     if (!m) return REX_ENOMEM;
@@ -98,9 +101,11 @@ static bool ends_turn(const reader *r, int32_t id) {
     return id == r->o->eos;
 }
 
-/* Renders the chat up to each assistant turn and behind it: what the second has more is the turn. */
+/* Renders the chat up to each assistant turn and behind it: what the second has more is the turn.
+ */
 static rex_status put_chat(reader *r, const rex_msg *m, size_t n, rex_err *e) {
-    if (!r->o->tok || !r->o->chat) return wrong(r, e, "messages, but no chat layout is known: --chat names one");
+    if (!r->o->tok || !r->o->chat)
+        return wrong(r, e, "messages, but no chat layout is known: --chat names one");
     rex_ids all;
     REX_TRY(rex_chat_encode(r->o->tok, r->o->chat, m, n, false, 0, r->a, &all, NULL, e));
     const size_t at = r->id.n / sizeof(int32_t);
@@ -127,9 +132,10 @@ static rex_status put_chat(reader *r, const rex_msg *m, size_t n, rex_err *e) {
     return turns ? REX_OK : wrong(r, e, "no turn of the assistant");
 }
 
-/* ---- one record ---------------------------------------------------------------------------------- */
+/* ---- one record -------------------------------------------------------------------------- */
 
-static rex_status put_prompted(reader *r, const rex_jval *prompt, const rex_jval *response, rex_err *e) {
+static rex_status put_prompted(reader *r, const rex_jval *prompt, const rex_jval *response,
+                               rex_err *e) {
     if (response->kind != REX_J_STR) return wrong(r, e, "`response` is no text");
     if (response->u.s.n == 0) return wrong(r, e, "an empty response");
     if (prompt->kind == REX_J_ARR) {
@@ -151,7 +157,8 @@ static rex_status put_prompted(reader *r, const rex_jval *prompt, const rex_jval
 
 static rex_status put_record(reader *r, const rex_jval *v, rex_err *e) {
     const char *const map = r->o->map;
-    const rex_jval *const messages = member(v, map, "messages"), *const text = member(v, map, "text");
+    const rex_jval *const messages = member(v, map, "messages"), *const text =
+                                                                     member(v, map, "text");
     const rex_jval *prompt = member(v, map, "prompt"), *const response = member(v, map, "response");
     const rex_jval *const before = member(v, map, "prompt_ids"), *const ids = member(v, map, "ids");
     if (v->kind != REX_J_OBJ) return wrong(r, e, "no JSON object");
@@ -168,7 +175,8 @@ static rex_status put_record(reader *r, const rex_jval *v, rex_err *e) {
         return put_chat(r, m, n, e);
     }
     if (text) {
-        if (text->kind != REX_J_STR || text->u.s.n == 0) return wrong(r, e, "`text` is empty or no text");
+        if (text->kind != REX_J_STR || text->u.s.n == 0)
+            return wrong(r, e, "`text` is empty or no text");
         REX_TRY(put_text(r, text->u.s, REX_TOK_BOS, true, e));
         if (r->o->eos >= 0) put(r, &r->o->eos, 1, true);
         return REX_OK;
@@ -242,8 +250,8 @@ static rex_status take_over(rex_arena *a, const reader *r, rex_docs *out, rex_er
     memcpy(out->first, r->first.p, r->first.n);
     memcpy(out->id, r->id.p, r->start * sizeof *out->id);
     memcpy(out->loss, r->loss.p, r->start);
-    const uint64_t part[3] = { rex_hash64(out->id, r->start * sizeof *out->id),
-                               rex_hash64(out->loss, r->start), rex_hash64(out->first, r->first.n) };
+    const uint64_t part[3] = {rex_hash64(out->id, r->start * sizeof *out->id),
+                              rex_hash64(out->loss, r->start), rex_hash64(out->first, r->first.n)};
     out->hash = rex_hash64(part, sizeof part);
     return REX_OK;
 }
@@ -266,7 +274,7 @@ rex_status rex_docs_read(rex_arena *a, const char *path, const rex_docs_opts *o,
     return s;
 }
 
-/* ---- texts for a tokenizer ---------------------------------------------------------------------- */
+/* ---- texts for a tokenizer --------------------------------------------------------------- */
 
 static rex_status collect(rex_arena *a, const rex_jval *v, rex_buf *out, rex_err *e) {
     if (v->kind == REX_J_STR) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * optim.c: AdamW with decoupled decay (Loshchilov and Hutter 2019), one pass over weights, gradients
- * and both moments, tensor by tensor. Everything that decides, the norm and the schedule, is double
- * in a fixed order and with our own cosine and power, so that a run is the same on every machine.
+ * optim.c: AdamW with decoupled decay (Loshchilov and Hutter 2019), one pass over weights,
+ * gradients and both moments, tensor by tensor. Everything that decides, the norm and the schedule,
+ * is double in a fixed order and with our own cosine and power, so that a run is the same on every
+ * machine.
  */
 #include "optim.h"
 
@@ -12,8 +13,15 @@
 enum { CHUNK_LOG2 = 16 };
 
 void rex_optim_defaults(rex_optim_opts *o) {
-    *o = (rex_optim_opts){ .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.01,
-                           .clip = 1.0, .schedule = REX_LR_CONSTANT, .steps = 1, .state = REX_K_F32 };
+    *o = (rex_optim_opts){.lr = 1e-3,
+                          .beta1 = 0.9,
+                          .beta2 = 0.95,
+                          .eps = 1e-8,
+                          .decay = 0.01,
+                          .clip = 1.0,
+                          .schedule = REX_LR_CONSTANT,
+                          .steps = 1,
+                          .state = REX_K_F32};
 }
 
 double rex_lr_at(const rex_optim_opts *o, int64_t t) {
@@ -47,7 +55,8 @@ rex_status rex_optim_open(rex_grads *g, const rex_optim_opts *o, rex_optim **out
         rex_optim_close(p);
         return REX_ENOMEM;
     }
-    for (size_t i = 0; i < g->n; i++) p->decays[i] = !rex_name_matches(o->no_decay, g->param[i].name);
+    for (size_t i = 0; i < g->n; i++)
+        p->decays[i] = !rex_name_matches(o->no_decay, g->param[i].name);
     *out = p;
     return REX_OK;
 }

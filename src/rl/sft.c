@@ -34,10 +34,10 @@ typedef struct {
     char *score;      /* scratch of the vocabulary's statistics */
 } sft;
 
-/* ---- one batch ---------------------------------------------------------------------------------- */
+/* ---- one batch --------------------------------------------------------------------------- */
 
-static void add_loss(void *ud, int64_t i0, int64_t n, const double *logp, const double *ent, float *dlogp,
-                     float *dent) {
+static void add_loss(void *ud, int64_t i0, int64_t n, const double *logp, const double *ent,
+                     float *dlogp, float *dent) {
     (void)i0;
     (void)ent;
     (void)dent;
@@ -67,9 +67,10 @@ static void close_documents(sft *t, int n) {
         if (i == 0 || t->row[i].seq != t->row[i - 1].seq) rex_seq_close(t->c, t->row[i].seq);
 }
 
-/* As many of the documents pick[from .. to-1] as fit into one batch; returns the first that does not. */
-static size_t fill(sft *t, const rex_docs *d, const uint32_t *pick, size_t from, size_t to, int *rows,
-                   int64_t *targets) {
+/* As many of the documents pick[from .. to-1] as fit into one batch; returns the first that does
+ * not. */
+static size_t fill(sft *t, const rex_docs *d, const uint32_t *pick, size_t from, size_t to,
+                   int *rows, int64_t *targets) {
     *rows = 0;
     *targets = 0;
     size_t i = from;
@@ -81,19 +82,21 @@ static size_t fill(sft *t, const rex_docs *d, const uint32_t *pick, size_t from,
     return i;
 }
 
-/* ---- one step ------------------------------------------------------------------------------------ */
+/* ---- one step ---------------------------------------------------------------------------- */
 
 /* Document number `at` of the run: its epoch's permutation, made when the epoch begins. */
 static uint32_t document(sft *t, int64_t at) {
     const int64_t epoch = at / (int64_t)t->docs.n;
     if (epoch != t->epoch) {
-        rex_rand_perm(rex_key_make((uint64_t)t->o.seed), REX_STREAM_DATA, (uint64_t)epoch, t->order, t->docs.n);
+        rex_rand_perm(rex_key_make((uint64_t)t->o.seed), REX_STREAM_DATA, (uint64_t)epoch, t->order,
+                      t->docs.n);
         t->epoch = epoch;
     }
     return t->order[at % (int64_t)t->docs.n];
 }
 
-static rex_status one_update(sft *t, const uint32_t *pick, double *norm, int64_t *tokens, rex_err *e) {
+static rex_status one_update(sft *t, const uint32_t *pick, double *norm, int64_t *tokens,
+                             rex_err *e) {
     const size_t n = (size_t)t->o.seqs;
     int64_t targets = 0;
     *tokens = 0;
@@ -117,7 +120,8 @@ static rex_status one_update(sft *t, const uint32_t *pick, double *norm, int64_t
     }
     t->loss /= t->denominator;
     if (!isfinite(t->loss))
-        return rex_fail(e, REX_ENAN, t->step, "step %lld: the loss is %g", (long long)t->step + 1, t->loss);
+        return rex_fail(e, REX_ENAN, t->step, "step %lld: the loss is %g", (long long)t->step + 1,
+                        t->loss);
     return rex_optim_step(t->opt, t->pool, norm, e);
 }
 
@@ -144,7 +148,8 @@ static rex_status keep_batch(const sft *t, const uint32_t *pick, rex_err *e) {
     return s;
 }
 
-static rex_status log_step(sft *t, double norm, double lr, int64_t tokens, double seconds, rex_err *e) {
+static rex_status log_step(sft *t, double norm, double lr, int64_t tokens, double seconds,
+                           rex_err *e) {
     rex_buf b;
     rex_buf_init(&b, 0);
     rex_jw w;
@@ -166,8 +171,8 @@ static rex_status log_step(sft *t, double norm, double lr, int64_t tokens, doubl
     rex_buf_addf(&b, "\n");
     rex_status s = rex_run_line(&t->run, "steps.jsonl", &b, e);
     rex_buf_reset(&b);
-    rex_buf_addf(&b, "{\"step\":%lld,\"seconds\":%.6f,\"tok_s\":%.1f}\n", (long long)t->step, seconds,
-                 (double)tokens / seconds);
+    rex_buf_addf(&b, "{\"step\":%lld,\"seconds\":%.6f,\"tok_s\":%.1f}\n", (long long)t->step,
+                 seconds, (double)tokens / seconds);
     if (s == REX_OK) s = rex_run_line(&t->run, "timing.jsonl", &b, e);
     rex_buf_free(&b);
     return s;
@@ -186,11 +191,12 @@ static rex_status step(sft *t, uint32_t *pick, rex_progress *p, rex_err *e) {
     REX_TRY(s);
     t->step++;
     rex_progress_add(p, 1, tokens);
-    rex_say(REX_LOG_STEP, "step %lld loss %.4f norm %.3f lr %.3g", (long long)t->step, t->loss, norm, lr);
+    rex_say(REX_LOG_STEP, "step %lld loss %.4f norm %.3f lr %.3g", (long long)t->step, t->loss,
+            norm, lr);
     return log_step(t, norm, lr, tokens, rex_clock() - start, e);
 }
 
-/* ---- validation and samples ---------------------------------------------------------------------- */
+/* ---- validation and samples -------------------------------------------------------------- */
 
 static rex_status validate(sft *t, rex_err *e) {
     if (t->val.n == 0) return REX_OK;
@@ -256,15 +262,21 @@ static rex_status put_sample(void *ud, const rex_gen_sample *x, rex_err *e) {
     char id[32];
     rex_str line, prompt = { NULL, 0 };
     (void)snprintf(id, sizeof id, "%zu", x->prompt);
-    rex_sample s = { .prompt_id = rex_str_of(id), .has = REX_F(SAMPLE) | REX_F(IDS) | REX_F(TEXT) | REX_F(FINISH),
-                     .sample = x->sample, .ids = x->ids, .n_ids = x->n, .text = x->text,
-                     .finish = rex_str_of(x->stopped ? "stop" : "length") };
+    rex_sample s = {.prompt_id = rex_str_of(id),
+                    .has = REX_F(SAMPLE) | REX_F(IDS) | REX_F(TEXT) | REX_F(FINISH),
+                    .sample = x->sample,
+                    .ids = x->ids,
+                    .n_ids = x->n,
+                    .text = x->text,
+                    .finish = rex_str_of(x->stopped ? "stop" : "length")};
     REX_TRY(rex_sample_line(u->a, &s, &line, e));
     rex_buf_add(u->b, line.p, line.n);
     const rex_gen_prompt *const q = &u->prompt[x->prompt];
-    if (u->t->run.tok) REX_TRY(rex_tok_decode(u->t->run.tok, q->ids, q->n, REX_TOK_SPECIAL, u->a, &prompt, e));
-    rex_say(REX_LOG_INFO, "sample %s: %.*s -> %.*s", id, (int)(prompt.n < 200 ? prompt.n : 200), prompt.p ? prompt.p : "",
-            (int)(x->text.n < 200 ? x->text.n : 200), x->text.p ? x->text.p : "");
+    if (u->t->run.tok)
+        REX_TRY(rex_tok_decode(u->t->run.tok, q->ids, q->n, REX_TOK_SPECIAL, u->a, &prompt, e));
+    rex_say(REX_LOG_INFO, "sample %s: %.*s -> %.*s", id, (int)(prompt.n < 200 ? prompt.n : 200),
+            prompt.p ? prompt.p : "", (int)(x->text.n < 200 ? x->text.n : 200),
+            x->text.p ? x->text.p : "");
     return REX_OK;
 }
 
@@ -287,7 +299,8 @@ static rex_status show_samples(sft *t, rex_err *e) {
         while (k < d->first[i + 1] && !d->loss[k]) k++;
         if (k == d->first[i]) continue;
         if (k - d->first[i] > o.max_prompt) o.max_prompt = k - d->first[i];
-        prompt[m++] = (rex_gen_prompt){ .hash = i, .ids = d->id + d->first[i], .n = (size_t)(k - d->first[i]), .samples = 1 };
+        prompt[m++] = (rex_gen_prompt){
+            .hash = i, .ids = d->id + d->first[i], .n = (size_t)(k - d->first[i]), .samples = 1};
     }
     const int64_t left = t->run.model->s.ctx - o.max_prompt;
     if (m == 0 || left < 1) return REX_OK;
@@ -308,7 +321,7 @@ static rex_status show_samples(sft *t, rex_err *e) {
     return s;
 }
 
-/* ---- the run --------------------------------------------------------------------------------------- */
+/* ---- the run ----------------------------------------------------------------------------- */
 
 static rex_status save(const sft *t, rex_err *e) {
     rex_buf b;
@@ -367,22 +380,30 @@ static rex_status open_step(sft *t, rex_err *e) {
 }
 
 static rex_status read_data(sft *t, rex_err *e) {
-    const rex_docs_opts o = { .tok = t->run.tok, .chat = t->run.chat, .map = t->o.map,
-                              .context = t->run.model->s.ctx, .vocab = t->run.model->s.V,
-                              .all = t->o.loss_on_all, .truncate = t->o.truncate, .eos = t->run.eos };
+    const rex_docs_opts o = {.tok = t->run.tok,
+                             .chat = t->run.chat,
+                             .map = t->o.map,
+                             .context = t->run.model->s.ctx,
+                             .vocab = t->run.model->s.V,
+                             .all = t->o.loss_on_all,
+                             .truncate = t->o.truncate,
+                             .eos = t->run.eos};
     REX_TRY(rex_docs_read(t->a, t->o.data, &o, &t->docs, e));
-    rex_say(REX_LOG_INFO, "%s: %zu documents, %lld tokens, %lld of them to learn, the longest has %lld",
+    rex_say(REX_LOG_INFO,
+            "%s: %zu documents, %lld tokens, %lld of them to learn, the longest has %lld",
             t->o.data, t->docs.n, (long long)t->docs.tokens, (long long)t->docs.targets,
             (long long)t->docs.longest);
     if (t->docs.too_long)
-        rex_say(REX_LOG_WARN, "%s: %lld documents are longer than the context of %lld and were %s", t->o.data,
-                (long long)t->docs.too_long, (long long)o.context, o.truncate ? "cut" : "left out");
+        rex_say(REX_LOG_WARN, "%s: %lld documents are longer than the context of %lld and were %s",
+                t->o.data, (long long)t->docs.too_long, (long long)o.context,
+                o.truncate ? "cut" : "left out");
     return t->o.val ? rex_docs_read(t->a, t->o.val, &o, &t->val, e) : REX_OK;
 }
 
 /* Takes up the newest checkpoint that can be read. */
 static rex_status resume(sft *t, rex_err *e) {
-    if (t->run.from_step < 0) return rex_run_cut(&t->run, 0, e); /* killed before its first checkpoint */
+    if (t->run.from_step < 0)
+        return rex_run_cut(&t->run, 0, e); /* killed before its first checkpoint */
     rex_jval *state = NULL;
     REX_TRY(rex_ckpt_load(t->a, t->run.base, t->opt, &state, e));
     REX_TRY(rex_json_i64(rex_json_get(state, "step"), "step", &t->step, e));
@@ -390,7 +411,8 @@ static rex_status resume(sft *t, rex_err *e) {
     char hash[32];
     (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)t->docs.hash);
     if (!data || data->kind != REX_J_STR || !rex_str_is(data->u.s, hash))
-        return rex_fail(e, REX_EFORMAT, -1, "resume %s: the data are not those of the run: %s is different now",
+        return rex_fail(e, REX_EFORMAT, -1,
+                        "resume %s: the data are not those of the run: %s is different now",
                         t->o.out, t->o.data);
     rex_say(REX_LOG_INFO, "goes on behind step %lld", (long long)t->step);
     return rex_run_cut(&t->run, t->step, e);
@@ -411,13 +433,15 @@ static rex_status train(sft *t, rex_err *e) {
         if (t->o.eval_every > 0 && (t->step % t->o.eval_every == 0 || last)) s = validate(t, e);
         if (s == REX_OK && t->o.sample_every > 0 && (t->step % t->o.sample_every == 0 || last))
             s = show_samples(t, e);
-        if (s == REX_OK && (last || stop || (t->o.save_every > 0 && t->step % t->o.save_every == 0))) {
+        if (s == REX_OK &&
+            (last || stop || (t->o.save_every > 0 && t->step % t->o.save_every == 0))) {
             s = save(t, e);
             saved = true;
         }
         if (s == REX_OK && stop && !last)
-            s = rex_fail(e, REX_ECANCEL, t->step, "stopped behind step %lld; go on with --resume %s",
-                         (long long)t->step, t->o.out);
+            s = rex_fail(e, REX_ECANCEL, t->step,
+                         "stopped behind step %lld; go on with --resume %s", (long long)t->step,
+                         t->o.out);
     }
     rex_progress_end(&p);
     return s == REX_OK && !saved ? save(t, e) : s;
@@ -435,10 +459,27 @@ static rex_status run(sft *t, rex_err *e) {
 }
 
 void rex_sft_defaults(rex_sft_opts *o) {
-    *o = (rex_sft_opts){ .size = sizeof *o, .steps = 1000, .seqs = 64, .micro = 4096, .lr = 1e-3, .lr_floor = 0.1,
-                         .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.01, .clip = 1.0,
-                         .schedule = REX_SCHEDULE_COSINE, .samples = 4, .sample_tokens = 64, .keep = 2,
-                         .layers = 3, .width = 96, .heads = 4, .ffn = 256, .vocab = 512, .seed = 0 };
+    *o = (rex_sft_opts){.size = sizeof *o,
+                        .steps = 1000,
+                        .seqs = 64,
+                        .micro = 4096,
+                        .lr = 1e-3,
+                        .lr_floor = 0.1,
+                        .beta1 = 0.9,
+                        .beta2 = 0.95,
+                        .eps = 1e-8,
+                        .weight_decay = 0.01,
+                        .clip = 1.0,
+                        .schedule = REX_SCHEDULE_COSINE,
+                        .samples = 4,
+                        .sample_tokens = 64,
+                        .keep = 2,
+                        .layers = 3,
+                        .width = 96,
+                        .heads = 4,
+                        .ffn = 256,
+                        .vocab = 512,
+                        .seed = 0};
 }
 
 rex_status rex_sft_run(const rex_sft_opts *o, rex_err *e) {

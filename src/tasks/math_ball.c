@@ -14,11 +14,11 @@
  */
 #include "math_in.h"
 
-/* ---- values ------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------ */
 
 /* Where a symbol stands in a trial: fixed rationals; four positive points, two with negatives. */
 static void symbol_at(acb_t r, int index, int trial, slong prec) {
-    static const int scale[6][2] = { { 3, 17 }, { 29, 13 }, { 97, 7 }, { 7, 11 }, { -31, 19 }, { -5, 23 } };
+    static const int scale[6][2] = {{3, 17}, {29, 13}, {97, 7}, {7, 11}, {-31, 19}, {-5, 23}};
     const slong p = scale[trial % 6][0] * (7 + 3 * index) + (trial % 6 == 3 ? 2 * index : 0);
     const slong q = scale[trial % 6][1] * (5 + index);
     acb_set_si(r, index % 2 && trial == 4 ? -p : p);
@@ -149,7 +149,7 @@ void rex_fe_ball(rex_mctx *c, acb_t r, const rex_fe *a, slong prec) {
     acb_clear(d);
 }
 
-/* ---- the root bound ------------------------------------------------------------------------- */
+/* ---- the root bound ---------------------------------------------------------------------- */
 
 typedef struct {
     double u, l; /* log2 of the largest conjugate of numerator and denominator, rounded up */
@@ -169,7 +169,8 @@ static bool gen_bound(rex_mctx *c, int index, bound *b, uint32_t *used) {
     case G_ROOT: {
         bound n, d;
         if (g->kind == G_ABS && !rex_fe_real(c, g->arg)) return false;
-        if (!poly_bound(c, &g->arg->n, &n, used) || !poly_bound(c, &g->arg->d, &d, used)) return false;
+        if (!poly_bound(c, &g->arg->n, &n, used) || !poly_bound(c, &g->arg->d, &d, used))
+            return false;
         const double q = g->kind == G_ABS ? 1.0 : (double)g->order;
         const double A = n.u + d.l, B = n.l + d.u;
         b->u = (A + (q - 1.0) * B) / q;
@@ -219,7 +220,7 @@ bool rex_poly_bound(rex_mctx *c, const fmpz_mpoly_t p, double *u, double *l, dou
     return true;
 }
 
-/* ---- zero? ---------------------------------------------------------------------------------- */
+/* ---- zero? ------------------------------------------------------------------------------- */
 
 /* p = sum n_k log a_k + m i pi with integers (all multiplied by i if need be): product form.
  * Collects exp(p) as an element; false if p is not of that form. */
@@ -285,7 +286,8 @@ static rex_tri by_logs(rex_mctx *c, const fmpz_mpoly_t p) {
         }
         double u, l, deg;
         rex_fe *d = rex_fe_sub(c, x, rex_fe_si(c, 1, 1));
-        if (d && rex_poly_bound(c, &d->n, &u, &l, &deg)) return rex_poly_zero(c, &d->n) == REX_EQ ? REX_EQ : REX_UNK;
+        if (d && rex_poly_bound(c, &d->n, &u, &l, &deg))
+            return rex_poly_zero(c, &d->n) == REX_EQ ? REX_EQ : REX_UNK;
     }
     return REX_UNK;
 }

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* ---- what is it? ---------------------------------------------------------------------------------- */
+/* ---- what is it? ------------------------------------------------------------------------- */
 
 bool rex_mx_is_scalar(const rex_mx *x) {
     switch (x->kind) {
@@ -100,14 +100,15 @@ static rex_mx *assigned(const rex_mx *x, const rex_mx **name) {
     return NULL;
 }
 
-/* ---- the quick road: rationals ----------------------------------------------------------------------- */
+/* ---- the quick road: rationals ----------------------------------------------------------- */
 
 static bool quick(const rex_mx *x, fmpq_t r, int depth) {
     if (depth > 40) return false;
     fmpq_t t;
     switch (x->kind) {
     case MX_NUM:
-        if (fmpz_bits(fmpq_numref(x->q)) > 2000 || fmpz_bits(fmpq_denref(x->q)) > 2000) return false;
+        if (fmpz_bits(fmpq_numref(x->q)) > 2000 || fmpz_bits(fmpq_denref(x->q)) > 2000)
+            return false;
         fmpq_set(r, x->q);
         return true;
     case MX_UNIT: return quick(x->arg[0], r, depth + 1);
@@ -122,7 +123,8 @@ static bool quick(const rex_mx *x, fmpq_t r, int depth) {
         bool ok = true;
         fmpq_init(t);
         for (uint32_t i = 0; ok && i < x->n; i++) {
-            ok = quick(x->arg[i], i ? t : r, depth + 1) && fmpz_bits(fmpq_numref(r)) < 4000 && fmpz_bits(fmpq_denref(r)) < 4000;
+            ok = quick(x->arg[i], i ? t : r, depth + 1) && fmpz_bits(fmpq_numref(r)) < 4000 &&
+                 fmpz_bits(fmpq_denref(r)) < 4000;
             if (!ok || i == 0) continue;
             if (x->kind == MX_ADD) fmpq_add(r, r, t);
             else if (x->kind == MX_MUL) fmpq_mul(r, r, t);
@@ -136,7 +138,7 @@ static bool quick(const rex_mx *x, fmpq_t r, int depth) {
     }
 }
 
-/* ---- scalars -------------------------------------------------------------------------------------------- */
+/* ---- scalars ----------------------------------------------------------------------------- */
 
 /* A decimal literal with a sign, a unit or times a power of ten. */
 typedef struct {
@@ -158,7 +160,8 @@ static bool as_decimal(rex_mctx *c, const rex_mx *x, decimal *d) {
             fmpq_t k;
             fmpq_init(k);
             const bool ten = base->kind == MX_NUM && fmpq_equal_ui(base->q, 10) && quick(e, k, 0) &&
-                             fmpz_is_one(fmpq_denref(k)) && fmpz_cmpabs(fmpq_numref(k), fmpq_numref(base->q)) <= 0;
+                             fmpz_is_one(fmpq_denref(k)) &&
+                             fmpz_cmpabs(fmpq_numref(k), fmpq_numref(base->q)) <= 0;
             const slong n = ten ? fmpz_get_si(fmpq_numref(k)) : 0;
             fmpq_clear(k);
             if (!ten) return false;
@@ -193,9 +196,11 @@ static rex_tri rounds_to(rex_mctx *c, const rex_mx *exact, const decimal *d) {
     }
     if (!v || !rex_fe_closed(c, v)) return v ? REX_NE : REX_UNK;
     rex_fe *diff = rex_fe_sub(c, v, rex_fe_q(c, d->q)), *h = rex_fe_q(c, half);
-    const int above = rex_fe_sign(c, rex_fe_sub(c, h, diff)), below = rex_fe_sign(c, rex_fe_add(c, h, diff));
+    const int above = rex_fe_sign(c, rex_fe_sub(c, h, diff)),
+              below = rex_fe_sign(c, rex_fe_add(c, h, diff));
     if (c->fault) return REX_UNK;
-    if (above == 2 || below == 2) return REX_NE; /* not real, or not decided: equality was refused */
+    if (above == 2 || below == 2)
+        return REX_NE; /* not real, or not decided: equality was refused */
     return above >= 0 && below >= 0 ? REX_EQ : REX_NE;
 }
 
@@ -308,14 +313,15 @@ rex_tri rex_mx_scalar(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     if (pa) return any(rex_mx_scalar(c, pa, b), rex_mx_scalar(c, percent(c, a, true), b));
     if (pb) return any(rex_mx_scalar(c, a, pb), rex_mx_scalar(c, a, percent(c, b, true)));
     if (c->fault) return REX_UNK;
-    const rex_mx *sa = rex_mx_strip((rex_mx *)(uintptr_t)a), *sb = rex_mx_strip((rex_mx *)(uintptr_t)b);
+    const rex_mx *sa = rex_mx_strip((rex_mx *)(uintptr_t)a),
+                 *sb = rex_mx_strip((rex_mx *)(uintptr_t)b);
     if (sa->kind == MX_BASE || sb->kind == MX_BASE) return based(c, sa, sb);
     rex_tri r = field_equal(c, a, b);
     if (r == REX_NE && !c->fault) r = rounded(c, a, b);
     return c->fault ? REX_UNK : r;
 }
 
-/* ---- lists ------------------------------------------------------------------------------------------------ */
+/* ---- lists ------------------------------------------------------------------------------- */
 
 /* A copy with every +- read as + (or, if lower, as -). */
 static rex_mx *choose_sign(rex_mctx *c, const rex_mx *x, bool lower) {
@@ -379,7 +385,8 @@ static bool list_items(rex_mctx *c, const rex_mx *x, items *s) {
 /* Every item of one side has its equal on the other; for sets how often does not matter. Lists
  * are matched one to one, greedily: equality is an equivalence, so no choice can be a bad one. */
 static rex_tri unordered(rex_mctx *c, const items *a, const items *b) {
-    if ((uint64_t)a->n * b->n > 10000) return rex_mx_fail(c, REX_MF_LIMIT, "a list is too long"), REX_UNK;
+    if ((uint64_t)a->n * b->n > 10000)
+        return rex_mx_fail(c, REX_MF_LIMIT, "a list is too long"), REX_UNK;
     uint8_t *hit = rex_mx_take(c, b->n, 1); /* 1: equal to some, 2: perhaps */
     uint8_t *used = rex_mx_take(c, b->n, 1);
     if (!hit || !used) return REX_UNK;
@@ -444,7 +451,8 @@ static rex_tri ordered(rex_mctx *c, const items *a, const items *b) {
 }
 
 static rex_tri entries(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
-    const items x = { .v = (const rex_mx **)a->arg, .n = a->n }, y = { .v = (const rex_mx **)b->arg, .n = b->n };
+    const items x = {.v = (const rex_mx **)a->arg, .n = a->n},
+                y = {.v = (const rex_mx **)b->arg, .n = b->n};
     return ordered(c, &x, &y);
 }
 
@@ -459,11 +467,13 @@ static rex_tri lists(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     return unordered(c, &x, &y);
 }
 
-/* ---- chains of equal values ----------------------------------------------------------------------------------- */
+/* ---- chains of equal values -------------------------------------------------------------- */
 
 /* 0.56 = 56 %, 2/3 \approx 0.67, x = 3 + 4 = 7: all operands closed but for a leading name. */
 static bool value_chain(const rex_mx *x) {
-    if (x->kind != MX_REL || (x->n == 2 && x->s.p[0] == '=' && (is_name(x->arg[0]) || is_name(x->arg[1])))) return false;
+    if (x->kind != MX_REL ||
+        (x->n == 2 && x->s.p[0] == '=' && (is_name(x->arg[0]) || is_name(x->arg[1]))))
+        return false;
     for (size_t i = 0; i < x->s.n; i++)
         if (x->s.p[i] != '=' && x->s.p[i] != 'a') return false;
     for (uint32_t i = 0; i < x->n; i++)
@@ -483,14 +493,17 @@ static rex_tri chain(rex_mctx *c, const rex_mx *x, const rex_mx *other, bool gol
         decimal d;
         if (t == REX_EQ) eq = true;
         else if (t == REX_UNK) unk = true;
-        else if (!approx || !as_decimal(c, x->arg[i], &d) || rounds_to(c, x->arg[first], &d) != REX_EQ) ne = true;
+        else if (!approx || !as_decimal(c, x->arg[i], &d) ||
+                 rounds_to(c, x->arg[first], &d) != REX_EQ)
+            ne = true;
     }
-    if (gold) return eq ? REX_EQ : unk ? REX_UNK : REX_NE; /* the key says that all of these are right */
+    if (gold)
+        return eq ? REX_EQ : unk ? REX_UNK : REX_NE; /* the key says that all of these are right */
     if (head == REX_EQ && !ne) return REX_EQ;
     return eq || unk ? REX_UNK : REX_NE; /* one part matches, another does not */
 }
 
-/* ---- all shapes ---------------------------------------------------------------------------------------------- */
+/* ---- all shapes -------------------------------------------------------------------------- */
 
 static bool listlike(const rex_mx *x) { return x->kind == MX_LIST || x->kind == MX_SET; }
 static bool tuplelike(const rex_mx *x) { return x->kind == MX_PAIR || x->kind == MX_TUPLE; }
@@ -498,7 +511,8 @@ static bool tuplelike(const rex_mx *x) { return x->kind == MX_PAIR || x->kind ==
 static rex_tri texts(const rex_mx *a, const rex_mx *b) {
     if (a->kind != b->kind) {
         const rex_mx *t = a->kind == MX_TEXT ? a : b, *o = t == a ? b : a;
-        if (o->kind == MX_SYM && t->s.n == o->s.n && t->op == 1 && !memcmp(t->s.p, o->s.p, t->s.n)) return REX_EQ;
+        if (o->kind == MX_SYM && t->s.n == o->s.n && t->op == 1 && !memcmp(t->s.p, o->s.p, t->s.n))
+            return REX_EQ;
         return REX_NE;
     }
     if (a->s.n != b->s.n) return REX_NE;
@@ -511,9 +525,11 @@ static rex_tri pairs(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     const bool interval = a->lb == '[' || a->rb == '[' || b->lb == '[' || b->rb == '[';
     if (a->lb == b->lb && a->rb == b->rb) return entries(c, a, b);
     if (a->kind != b->kind) return REX_NE;
-    if (a->kind == MX_TUPLE) return entries(c, a, b); /* (1, 2, 3), [1, 2, 3], \langle 1, 2, 3 \rangle */
+    if (a->kind == MX_TUPLE)
+        return entries(c, a, b); /* (1, 2, 3), [1, 2, 3], \langle 1, 2, 3 \rangle */
     if (!interval) return entries(c, a, b);
-    if (infinity_of(a->arg[0]) || infinity_of(a->arg[1])) return rex_mx_sets(c, a, b); /* [-oo, 3) */
+    if (infinity_of(a->arg[0]) || infinity_of(a->arg[1]))
+        return rex_mx_sets(c, a, b); /* [-oo, 3) */
     return REX_NE;
 }
 
@@ -521,7 +537,8 @@ static rex_tri unequal_shapes(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     /* a column or a bare list where a tuple is asked: same entries, other writing */
     if (tuplelike(a) || tuplelike(b)) {
         const rex_mx *t = tuplelike(a) ? a : b, *o = t == a ? b : a;
-        const bool near = (o->kind == MX_LIST || o->kind == MX_MATRIX || o->kind == MX_TUPLE) && o->n == t->n && t->lb != '[';
+        const bool near = (o->kind == MX_LIST || o->kind == MX_MATRIX || o->kind == MX_TUPLE) &&
+                          o->n == t->n && t->lb != '[';
         if (near) return entries(c, t, o) == REX_NE ? REX_NE : REX_UNK;
     }
     if (a->kind == MX_RATIO || b->kind == MX_RATIO) {
@@ -538,7 +555,8 @@ static rex_tri ratios(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     const rex_tri t = entries(c, a, b);
     if (t != REX_NE || c->fault) return t;
     for (uint32_t i = 1; i < a->n; i++) { /* 2 : 4 for 1 : 2 may or may not be meant */
-        const rex_mx *x = rex_mx_new2(c, MX_MUL, a->arg[0], b->arg[i]), *y = rex_mx_new2(c, MX_MUL, a->arg[i], b->arg[0]);
+        const rex_mx *x = rex_mx_new2(c, MX_MUL, a->arg[0], b->arg[i]),
+                     *y = rex_mx_new2(c, MX_MUL, a->arg[i], b->arg[0]);
         if (!x || !y || rex_mx_scalar(c, x, y) == REX_NE) return REX_NE;
     }
     return REX_UNK;
@@ -571,7 +589,8 @@ static rex_tri statements(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
             const rex_tri sets = rex_mx_sets(c, a, b);
             if (sets == REX_EQ) return names_within(a, b) && names_within(b, a) ? REX_EQ : REX_UNK;
             if (c->fault == REX_MF_NONE) return sets;
-            if (c->fault == REX_MF_LIMIT && c->steps > 0) c->fault = REX_MF_NONE; /* not linear, say */
+            if (c->fault == REX_MF_LIMIT && c->steps > 0)
+                c->fault = REX_MF_NONE; /* not linear, say */
             return t; /* then what the statements said */
         }
         return rex_mx_rels(c, a, b);
@@ -590,10 +609,13 @@ static rex_tri shapes(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     if (a->kind == MX_IN) return rex_mx_equal(c, a->arg[1], b->arg[1]);
     if (tuplelike(a) && tuplelike(b) && a->kind == b->kind) return pairs(c, a, b);
     const bool sa = rex_mx_is_set(a), sb = rex_mx_is_set(b);
-    const bool union_a = sa && !tuplelike(a) && a->kind != MX_REL, union_b = sb && !tuplelike(b) && b->kind != MX_REL;
-    if ((union_a || union_b) && (sa || listlike(a) || rex_mx_is_scalar(a)) && (sb || listlike(b) || rex_mx_is_scalar(b)))
+    const bool union_a = sa && !tuplelike(a) && a->kind != MX_REL,
+               union_b = sb && !tuplelike(b) && b->kind != MX_REL;
+    if ((union_a || union_b) && (sa || listlike(a) || rex_mx_is_scalar(a)) &&
+        (sb || listlike(b) || rex_mx_is_scalar(b)))
         return rex_mx_sets(c, a, b);
-    if ((a->kind == MX_REL || b->kind == MX_REL) && !listlike(a) && !listlike(b)) return statements(c, a, b);
+    if ((a->kind == MX_REL || b->kind == MX_REL) && !listlike(a) && !listlike(b))
+        return statements(c, a, b);
     if (listlike(a) || listlike(b)) {
         if (tuplelike(a) || tuplelike(b) || a->kind == MX_MATRIX || b->kind == MX_MATRIX) {
             const rex_tri t = lists(c, a, b); /* {(1, 2)} and (1, 2) */
@@ -606,7 +628,8 @@ static rex_tri shapes(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     if (a->kind == MX_CONST && b->kind == MX_CONST && (a->op > MXC_INF || b->op > MXC_INF))
         return a->op == b->op ? REX_EQ : REX_NE;
     if (a->kind == MX_MATRIX && b->kind == MX_MATRIX) {
-        if (a->n != b->n || a->op != b->op) return a->n == b->n && (a->op == 1 || b->op == 1) ? REX_NE : REX_NE;
+        if (a->n != b->n || a->op != b->op)
+            return a->n == b->n && (a->op == 1 || b->op == 1) ? REX_NE : REX_NE;
         return entries(c, a, b);
     }
     if (a->kind == MX_RATIO && b->kind == MX_RATIO) return ratios(c, a, b);

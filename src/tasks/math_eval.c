@@ -25,13 +25,14 @@ static rex_fe *inverse(rex_mctx *c, const rex_fe *a) { return rex_fe_div(c, one(
 static bool is_int(rex_mctx *c, const rex_fe *a, slong *v) {
     fmpq_t q;
     fmpq_init(q);
-    const bool ok = a && rex_fe_is_q(c, a, q) && fmpz_is_one(fmpq_denref(q)) && fmpz_fits_si(fmpq_numref(q));
+    const bool ok =
+        a && rex_fe_is_q(c, a, q) && fmpz_is_one(fmpq_denref(q)) && fmpz_fits_si(fmpq_numref(q));
     if (ok) *v = fmpz_get_si(fmpq_numref(q));
     fmpq_clear(q);
     return ok;
 }
 
-/* ---- powers --------------------------------------------------------------------------------- */
+/* ---- powers ------------------------------------------------------------------------------ */
 
 static rex_fe *power_q(rex_mctx *c, const rex_fe *a, const fmpq *r) {
     fmpq *base = rex_mx_q(c);
@@ -42,7 +43,8 @@ static rex_fe *power_q(rex_mctx *c, const rex_fe *a, const fmpq *r) {
         return undef(c, fmpq_sgn(r) ? "a division by zero" : "0 to the power 0");
     }
     if (rational && fmpz_is_one(fmpq_denref(r)) &&
-        (fmpq_is_one(base) || (fmpz_equal_si(fmpq_numref(base), -1) && fmpz_is_one(fmpq_denref(base)))))
+        (fmpq_is_one(base) ||
+         (fmpz_equal_si(fmpq_numref(base), -1) && fmpz_is_one(fmpq_denref(base)))))
         return rex_fe_si(c, fmpq_is_one(base) || fmpz_is_even(fmpq_numref(r)) ? 1 : -1, 1);
     if (fmpz_bits(fmpq_numref(r)) > 18 || fmpz_bits(fmpq_denref(r)) > 12)
         return limit(c, "a power is too high");
@@ -78,7 +80,7 @@ static rex_fe *power(rex_mctx *c, const rex_mx *x) {
     return rex_fe_exp(c, rex_fe_mul(c, b, rex_fe_log(c, a)));
 }
 
-/* ---- circular and hyperbolic functions --------------------------------------------------------- */
+/* ---- circular and hyperbolic functions --------------------------------------------------- */
 
 /* sum and difference of exp(w) and exp(-w) */
 static bool exp_pair(rex_mctx *c, const rex_fe *w, rex_fe **plus, rex_fe **minus) {
@@ -217,7 +219,7 @@ static rex_fe *inverse_hyperbolic(rex_mctx *c, rex_mx_fn f, const rex_fe *u) {
     return rex_fe_log(c, rex_fe_add(c, u, s));
 }
 
-/* ---- functions of integers ----------------------------------------------------------------------- */
+/* ---- functions of integers --------------------------------------------------------------- */
 
 static rex_fe *floor_of(rex_mctx *c, const rex_fe *u, bool up) {
     if (!rex_fe_closed(c, u)) return rex_fe_fn(c, up ? MXF_ceiling : MXF_floor, u, NULL);
@@ -289,7 +291,8 @@ static rex_fe *binomial(rex_mctx *c, const rex_fe *n, const rex_fe *k) {
     if (is_int(c, k, &b) && b >= 0 && b <= 12) { /* n (n-1) ... (n-k+1) / k! */
         rex_fe *r = one(c);
         for (slong j = 0; r && j < b; j++)
-            r = rex_fe_mul(c, r, rex_fe_mul(c, rex_fe_sub(c, n, rex_fe_si(c, j, 1)), rex_fe_si(c, 1, j + 1)));
+            r = rex_fe_mul(
+                c, r, rex_fe_mul(c, rex_fe_sub(c, n, rex_fe_si(c, j, 1)), rex_fe_si(c, 1, j + 1)));
         return r;
     }
     return rex_fe_fn(c, MXF_binomial, n, k);
@@ -323,7 +326,7 @@ static rex_fe *fold(rex_mctx *c, const rex_mx *x) { /* gcd, lcm, max, min over a
     return r;
 }
 
-/* ---- functions -------------------------------------------------------------------------------- */
+/* ---- functions --------------------------------------------------------------------------- */
 
 static rex_fe *log_fn(rex_mctx *c, const rex_mx *x, const rex_fe *u) {
     rex_fe *l = rex_fe_log(c, u);
@@ -340,7 +343,8 @@ static rex_fe *parts(rex_mctx *c, rex_mx_fn f, const rex_fe *u) { /* re, im, con
     if (f == MXF_conj) return bar;
     rex_fe *half = rex_fe_si(c, 1, 2);
     rex_fe *re = rex_fe_mul(c, half, rex_fe_add(c, u, bar));
-    rex_fe *im = rex_fe_neg(c, rex_fe_mul(c, rex_fe_i(c), rex_fe_mul(c, half, rex_fe_sub(c, u, bar))));
+    rex_fe *im =
+        rex_fe_neg(c, rex_fe_mul(c, rex_fe_i(c), rex_fe_mul(c, half, rex_fe_sub(c, u, bar))));
     if (f == MXF_re) return re;
     if (f == MXF_im) return im;
     const int x = rex_fe_sign(c, re), y = rex_fe_sign(c, im);
@@ -361,7 +365,8 @@ static rex_fe *call(rex_mctx *c, const rex_mx *x) {
     rex_fe *u = x->n ? rex_mx_eval(c, x->arg[0]) : NULL;
     if (angle) c->trig--;
     if (!u) return NULL;
-    if (x->n > 1 && f != MXF_log && f != MXF_binomial) return limit(c, "a function with too many arguments");
+    if (x->n > 1 && f != MXF_log && f != MXF_binomial)
+        return limit(c, "a function with too many arguments");
     switch (f) {
     case MXF_sqrt: return rex_fe_root(c, u, 2);
     case MXF_cbrt:
@@ -429,14 +434,17 @@ static rex_fe *eval_in(rex_mctx *c, const rex_mx *x) {
         }
         return r;
     case MX_NEG: return rex_fe_neg(c, rex_mx_eval(c, x->arg[0]));
-    case MX_DIV: r = rex_mx_eval(c, x->arg[0]); return r ? rex_fe_div(c, r, rex_mx_eval(c, x->arg[1])) : NULL;
+    case MX_DIV:
+        r = rex_mx_eval(c, x->arg[0]);
+        return r ? rex_fe_div(c, r, rex_mx_eval(c, x->arg[1])) : NULL;
     case MX_POW: return power(c, x);
     case MX_ROOT: {
         slong n;
         r = rex_mx_eval(c, x->arg[0]);
         rex_fe *k = r ? rex_mx_eval(c, x->arg[1]) : NULL;
         if (!k) return NULL;
-        if (!is_int(c, k, &n) || n < 2 || n > 1000) return limit(c, "a root whose order is not an integer from 2");
+        if (!is_int(c, k, &n) || n < 2 || n > 1000)
+            return limit(c, "a root whose order is not an integer from 2");
         c->radical = true;
         r = rex_fe_root(c, r, (ulong)n);
         c->radical = false;

@@ -20,7 +20,7 @@ static rex_str trim(rex_str s) {
     return s;
 }
 
-/* ---- boxes ---------------------------------------------------------------------------------- */
+/* ---- boxes ------------------------------------------------------------------------------- */
 
 typedef struct {
     size_t from, to; /* of the whole box */
@@ -55,7 +55,9 @@ static bool box_at(rex_str t, size_t at, box *b) {
 
 static bool box_head(rex_str t, size_t at) {
     const size_t left = t.n - at;
-    const size_t n = left >= 6 && !memcmp(t.p + at, "\\boxed", 6) ? 6 : left >= 5 && !memcmp(t.p + at, "\\fbox", 5) ? 5 : 0;
+    const size_t n = left >= 6 && !memcmp(t.p + at, "\\boxed", 6)  ? 6
+                     : left >= 5 && !memcmp(t.p + at, "\\fbox", 5) ? 5
+                                                                   : 0;
     return n && !(n < left && is_alpha(t.p[at + n]));
 }
 
@@ -67,7 +69,8 @@ static bool joins(rex_str s) {
         if (s.p[k] == '\\') { /* markup: \text, \quad, \] ... */
             size_t e = k + 1;
             while (e < s.n && is_alpha(s.p[e])) e++;
-            static const char *const ok[] = { "text", "mbox", "quad", "qquad", "textbf", "mathrm", "hspace", "textrm" };
+            static const char *const ok[] = {"text",   "mbox",   "quad",   "qquad",
+                                             "textbf", "mathrm", "hspace", "textrm"};
             bool known = e == k + 1;
             for (size_t j = 0; j < sizeof ok / sizeof *ok; j++)
                 known = known || rex_str_is((rex_str){ s.p + k + 1, e - k - 1 }, ok[j]);
@@ -128,7 +131,8 @@ static bool from_boxes(rex_mctx *c, rex_str t, rex_found *out) {
     out->step = "last box";
     out->text = trim(b[n - 1].in);
     size_t first = n - 1;
-    while (first > 0 && joins((rex_str){ t.p + b[first - 1].to, b[first].from - b[first - 1].to })) first--;
+    while (first > 0 && joins((rex_str){t.p + b[first - 1].to, b[first].from - b[first - 1].to}))
+        first--;
     if (first == n - 1) return true;
     size_t len = 0;
     for (size_t k = first; k < n; k++) len += b[k].in.n + 2;
@@ -147,7 +151,7 @@ static bool from_boxes(rex_mctx *c, rex_str t, rex_found *out) {
     return true;
 }
 
-/* ---- "answer is" ------------------------------------------------------------------------------ */
+/* ---- "answer is" ------------------------------------------------------------------------- */
 
 static bool word_at(rex_str t, size_t at, const char *w) {
     const size_t n = strlen(w);
@@ -175,7 +179,8 @@ static size_t sentence_end(rex_str t, size_t at) {
         if (maths || depth > 0) continue;
         if (ch == '\n') return k;
         if ((ch == '.' || ch == '!' || ch == '?') && (k + 1 >= t.n || is_space(t.p[k + 1]))) {
-            const bool abbreviation = k >= 2 && t.p[k - 2] == '.' && is_alpha(t.p[k - 1]); /* p.m. */
+            const bool abbreviation =
+                k >= 2 && t.p[k - 2] == '.' && is_alpha(t.p[k - 1]); /* p.m. */
             if (!abbreviation && !(ch == '.' && k + 2 < t.n && t.p[k + 2] == '.')) return k;
         }
     }
@@ -213,13 +218,15 @@ static bool words_outside(rex_str s) {
 
 /* A word of a sentence stands alone somewhere: letters would be read as a product. */
 static bool has_prose(rex_str s) {
-    static const char *const links[] = { "of", "if", "to", "for", "but", "not", "with", "when", "where", "both", "the",
-                                         "an", "course", "total", "as", "from", "by", "all", "each", "after", "only" };
+    static const char *const links[] = {"of",   "if",    "to",   "for", "but",  "not",    "with",
+                                        "when", "where", "both", "the", "an",   "course", "total",
+                                        "as",   "from",  "by",   "all", "each", "after",  "only"};
     for (size_t k = 0; k < s.n; k++) {
         if (!is_alpha(s.p[k])) continue;
         size_t e = k;
         while (e < s.n && is_alpha(s.p[e])) e++;
-        const bool alone = (k == 0 || is_space(s.p[k - 1])) && (e == s.n || is_space(s.p[e]) || strchr(",.;:!?", s.p[e]));
+        const bool alone = (k == 0 || is_space(s.p[k - 1])) &&
+                           (e == s.n || is_space(s.p[e]) || strchr(",.;:!?", s.p[e]));
         const rex_str w = { s.p + k, e - k };
         for (size_t j = 0; alone && j < sizeof links / sizeof *links; j++)
             if (rex_str_is(w, links[j])) return true;
@@ -287,12 +294,16 @@ static bool stands_alone(rex_str t, size_t from, size_t to) {
     while (b && is_space(t.p[b - 1])) b--;
     while (e < t.n && is_space(t.p[e])) e++;
     if (b && strchr("^_+*/{\\<>|&([", t.p[b - 1])) return false;
-    if (b > 1 && t.p[b - 1] == '-' && (is_digit(t.p[b - 2]) || is_space(t.p[b - 2]) || strchr(")}]", t.p[b - 2]))) return false;
+    if (b > 1 && t.p[b - 1] == '-' &&
+        (is_digit(t.p[b - 2]) || is_space(t.p[b - 2]) || strchr(")}]", t.p[b - 2])))
+        return false;
     if (b && (unsigned char)t.p[b - 1] >= 0x80) return false;
     if (e == t.n) return true;
-    if (strchr("^_+*/}{<>|&!=)]", t.p[e]) && !(t.p[e] == '*' && e + 1 < t.n && t.p[e + 1] == '*')) return false;
+    if (strchr("^_+*/}{<>|&!=)]", t.p[e]) && !(t.p[e] == '*' && e + 1 < t.n && t.p[e + 1] == '*'))
+        return false;
     if (t.p[e] == '\\' && !(e + 1 < t.n && strchr(")]", t.p[e + 1]))) return false;
-    if (t.p[e] == '-' && e + 1 < t.n && (is_digit(t.p[e + 1]) || is_space(t.p[e + 1]))) return false;
+    if (t.p[e] == '-' && e + 1 < t.n && (is_digit(t.p[e + 1]) || is_space(t.p[e + 1])))
+        return false;
     if ((unsigned char)t.p[e] >= 0x80) return false;
     size_t w = to;
     while (w < t.n && is_alpha(t.p[w])) w++;
@@ -305,14 +316,16 @@ static bool number_piece(rex_str t, bool last, rex_str *out) {
     for (size_t k = 0; k < t.n; k++) {
         if (!is_digit(t.p[k])) continue;
         size_t from = k, e = k;
-        while (e < t.n && (is_digit(t.p[e]) || ((t.p[e] == '.' || t.p[e] == ',' || t.p[e] == '/') && e + 1 < t.n &&
-                                                is_digit(t.p[e + 1]))))
+        while (e < t.n && (is_digit(t.p[e]) || ((t.p[e] == '.' || t.p[e] == ',' || t.p[e] == '/') &&
+                                                e + 1 < t.n && is_digit(t.p[e + 1]))))
             e++;
         if (e < t.n && t.p[e] == '%') e++;
         else if (e + 1 < t.n && t.p[e] == '\\' && t.p[e + 1] == '%') e += 2;
         if (from && t.p[from - 1] == '.' && (from < 2 || !is_digit(t.p[from - 2]))) from--;
         if (from && t.p[from - 1] == '$') from--;
-        if (from && t.p[from - 1] == '-' && (from < 2 || !(is_digit(t.p[from - 2]) || is_alpha(t.p[from - 2])))) from--;
+        if (from && t.p[from - 1] == '-' &&
+            (from < 2 || !(is_digit(t.p[from - 2]) || is_alpha(t.p[from - 2]))))
+            from--;
         if (!(from && (is_alpha(t.p[from - 1]) || t.p[from - 1] == '_'))) {
             *out = (rex_str){ t.p + from, e - from };
             found = stands_alone(t, from, e);
@@ -328,8 +341,9 @@ static bool number_piece(rex_str t, bool last, rex_str *out) {
 /* The answer within one clause. */
 static bool from_clause(rex_mctx *c, rex_str s, rex_str *out) {
     s = unmark(s);
-    static const char *const fillers[] = { "therefore ", "thus ", "then ", "simply ", "just ", "exactly ", "option ",
-                                           "choice ", "equal to ", "given by ", "Option ", "Choice ", "indeed ", "actually " };
+    static const char *const fillers[] = {
+        "therefore ", "thus ",     "then ",     "simply ", "just ",   "exactly ", "option ",
+        "choice ",    "equal to ", "given by ", "Option ", "Choice ", "indeed ",  "actually "};
     for (size_t k = 0; k < sizeof fillers / sizeof *fillers; k++) {
         const size_t n = strlen(fillers[k]);
         if (s.n > n && !memcmp(s.p, fillers[k], n)) {
@@ -354,13 +368,15 @@ static bool from_phrase(rex_mctx *c, rex_str t, rex_found *out) {
         size_t from = 0;
         if (t.p[k] == '#' && t.n - k >= 4 && !memcmp(t.p + k, "####", 4)) {
             from = k + 4;
-        } else if ((t.p[k] == 'a' || t.p[k] == 'A') && (k == 0 || !is_alpha(t.p[k - 1])) && word_at(t, k, "answer")) {
+        } else if ((t.p[k] == 'a' || t.p[k] == 'A') && (k == 0 || !is_alpha(t.p[k - 1])) &&
+                   word_at(t, k, "answer")) {
             from = k + 6;
             while (from < t.n && (is_space(t.p[from]) || t.p[from] == '*')) from++;
             if (word_at(t, from, "is") && from + 2 < t.n && !is_alpha(t.p[from + 2])) from += 2;
             else if (from < t.n && (t.p[from] == ':' || t.p[from] == '=')) from += 1;
             else continue;
-            while (from < t.n && (t.p[from] == ':' || t.p[from] == '*' || is_space(t.p[from]))) from++;
+            while (from < t.n && (t.p[from] == ':' || t.p[from] == '*' || is_space(t.p[from])))
+                from++;
         } else {
             continue;
         }
@@ -376,7 +392,7 @@ static bool from_phrase(rex_mctx *c, rex_str t, rex_found *out) {
     return false;
 }
 
-/* ---- last expression -------------------------------------------------------------------------- */
+/* ---- last expression --------------------------------------------------------------------- */
 
 static bool from_last(rex_mctx *c, rex_str t, rex_found *out) {
     const rex_str whole = unmark(t);

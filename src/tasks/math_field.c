@@ -102,7 +102,7 @@ void rex_mctx_done(rex_mctx *c) {
     if (big) flint_cleanup(); /* what FLINT and Arb cached for this thread */
 }
 
-/* ---- elements ------------------------------------------------------------------------------ */
+/* ---- elements ---------------------------------------------------------------------------- */
 
 static fmpz_mpoly_struct *poly_new(rex_mctx *c, fmpz_mpoly_struct *p) {
     if (!own(c, OWN_POLY, p)) return NULL;
@@ -311,7 +311,7 @@ bool rex_fe_uses(rex_mctx *c, const rex_fe *a, int g) {
     return used[g] || used_d[g];
 }
 
-/* ---- relations ----------------------------------------------------------------------------- */
+/* ---- relations --------------------------------------------------------------------------- */
 
 /* Lead * g^order = rest, as polynomials without g. */
 static bool relation(rex_mctx *c, const rex_gen *g, fmpz_mpoly_t lead, fmpz_mpoly_t rest) {
@@ -447,7 +447,7 @@ static bool reduce_some(rex_mctx *c, fmpz_mpoly_t p, bool all) {
 
 bool rex_poly_reduce(rex_mctx *c, fmpz_mpoly_t p) { return reduce_some(c, p, false); }
 
-/* ---- zero ----------------------------------------------------------------------------------- */
+/* ---- zero -------------------------------------------------------------------------------- */
 
 /* Only generators that are algebraically independent once the relations are divided out. */
 static bool independent(rex_mctx *c, const fmpz_mpoly_t p) {
@@ -464,7 +464,8 @@ static bool independent(rex_mctx *c, const fmpz_mpoly_t p) {
 
 /* The terms of p that share the exponents of the open generators with term `lead`, with those
  * exponents set to zero: a closed coefficient. `done` marks terms already seen. */
-static void coefficient(rex_mctx *c, const fmpz_mpoly_t p, slong lead, bool *done, fmpz_mpoly_t out) {
+static void coefficient(rex_mctx *c, const fmpz_mpoly_t p, slong lead, bool *done,
+                        fmpz_mpoly_t out) {
     ulong want[REX_MX_GENS], have[REX_MX_GENS];
     fmpz_mpoly_get_term_exp_ui(want, p, lead, c->mp);
     fmpz_mpoly_zero(out, c->mp);
@@ -541,7 +542,10 @@ rex_tri rex_poly_zero(rex_mctx *c, const fmpz_mpoly_t p0) {
         if (done[i]) continue;
         coefficient(c, p, i, done, k);
         if (!rex_mx_step(c, 20 * p->length)) r = REX_UNK;
-        else r = fmpz_mpoly_is_zero(k, c->mp) ? REX_EQ : independent(c, k) ? REX_NE : rex_closed_zero(c, k);
+        else
+            r = fmpz_mpoly_is_zero(k, c->mp) ? REX_EQ
+                : independent(c, k)          ? REX_NE
+                                             : rex_closed_zero(c, k);
     }
     fmpz_mpoly_clear(k, c->mp);
     if (r != REX_EQ) r = separated(c, p) ? REX_NE : REX_UNK;

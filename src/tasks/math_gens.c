@@ -22,7 +22,8 @@ static bool fe_same(rex_mctx *c, const rex_fe *a, const rex_fe *b) {
     fmpz_mpoly_init(x, c->mp);
     fmpz_mpoly_init(y, c->mp);
     const bool same = rex_poly_mul(c, x, &a->n, &b->d) && rex_poly_mul(c, y, &b->n, &a->d) &&
-                      rex_poly_reduce(c, x) && rex_poly_reduce(c, y) && fmpz_mpoly_equal(x, y, c->mp);
+                      rex_poly_reduce(c, x) && rex_poly_reduce(c, y) &&
+                      fmpz_mpoly_equal(x, y, c->mp);
     fmpz_mpoly_clear(x, c->mp);
     fmpz_mpoly_clear(y, c->mp);
     return same;
@@ -83,7 +84,9 @@ rex_fe *rex_fe_sym(rex_mctx *c, rex_str name) {
     return rex_fe_gen(c, rex_gen_find(c, &g), 1);
 }
 
-rex_fe *rex_fe_pi(rex_mctx *c) { return rex_fe_new(c) ? rex_fe_gen(c, gen_plain(c, G_PI), 1) : NULL; }
+rex_fe *rex_fe_pi(rex_mctx *c) {
+    return rex_fe_new(c) ? rex_fe_gen(c, gen_plain(c, G_PI), 1) : NULL;
+}
 rex_fe *rex_fe_i(rex_mctx *c) { return rex_fe_new(c) ? rex_fe_gen(c, gen_plain(c, G_I), 1) : NULL; }
 
 /* All generators used are real numbers, so the value is. */
@@ -93,7 +96,7 @@ bool rex_fe_real(rex_mctx *c, const rex_fe *a) {
     return true;
 }
 
-/* ---- factors ---------------------------------------------------------------------------------- */
+/* ---- factors ----------------------------------------------------------------------------- */
 
 typedef struct {
     int n;
@@ -199,7 +202,7 @@ static rex_fe *root_of_q(rex_mctx *c, const fmpq_t x, ulong q) {
     return r;
 }
 
-/* ---- roots of unity --------------------------------------------------------------------------- */
+/* ---- roots of unity ---------------------------------------------------------------------- */
 
 static rex_fe *root_si(rex_mctx *c, slong n) {
     fmpq *q = rex_mx_q(c);
@@ -242,7 +245,7 @@ static rex_fe *cis(rex_mctx *c, slong a, slong b) {
     return rex_fe_gen(c, gi, a * (slong)(c->gen[gi].order / (uint32_t)(2 * b)));
 }
 
-/* ---- roots ------------------------------------------------------------------------------------ */
+/* ---- roots ------------------------------------------------------------------------------- */
 
 static rex_fe *negative_root(rex_mctx *c, rex_fe *of_positive, ulong q) {
     if (q == 2) return rex_fe_mul(c, of_positive, rex_fe_i(c));
@@ -338,7 +341,7 @@ rex_fe *rex_fe_root(rex_mctx *c, const rex_fe *a, ulong q) {
     return k ? rex_fe_mul(c, k, root_gen(c, rest, q)) : NULL;
 }
 
-/* ---- exponentials ----------------------------------------------------------------------------- */
+/* ---- exponentials ------------------------------------------------------------------------ */
 
 /* exp(r * m) for one monomial m (coefficient 1) and a rational r. */
 static rex_fe *exp_term(rex_mctx *c, rex_fe *m, const ulong *exps, const fmpq_t r) {
@@ -346,8 +349,8 @@ static rex_fe *exp_term(rex_mctx *c, rex_fe *m, const ulong *exps, const fmpq_t 
         rex_fe *u = rex_fe_mul(c, m, rex_fe_q(c, r));
         if (!u) return NULL;
         const bool shut = rex_fe_closed(c, u);
-        const rex_gen like = { .kind = G_EXP, .order = 1, .closed = shut, .real = shut && rex_fe_real(c, u),
-                               .arg = u };
+        const rex_gen like = {
+            .kind = G_EXP, .order = 1, .closed = shut, .real = shut && rex_fe_real(c, u), .arg = u};
         return rex_fe_gen(c, rex_gen_find(c, &like), 1);
     }
     const slong p = fmpz_get_si(fmpq_numref(r)), q = fmpz_get_si(fmpq_denref(r));
@@ -384,7 +387,8 @@ rex_fe *rex_fe_exp(rex_mctx *c, const rex_fe *u) {
     }
     fmpq *r = rex_mx_q(c);
     rex_fe *out = rex_fe_si(c, 1, 1);
-    if (u->n.length > 12) return rex_mx_fail(c, REX_MF_LIMIT, "an exponent has too many terms"), NULL;
+    if (u->n.length > 12)
+        return rex_mx_fail(c, REX_MF_LIMIT, "an exponent has too many terms"), NULL;
     for (slong i = 0; r && out && i < u->n.length; i++) {
         ulong exps[REX_MX_GENS];
         fmpz_mpoly_get_term_exp_ui(exps, &u->n, i, c->mp);
@@ -399,7 +403,7 @@ rex_fe *rex_fe_exp(rex_mctx *c, const rex_fe *u) {
     return r ? out : NULL;
 }
 
-/* ---- logarithms ------------------------------------------------------------------------------- */
+/* ---- logarithms -------------------------------------------------------------------------- */
 
 static rex_fe *log_factors(rex_mctx *c, factors *f) {
     rex_fe *r = rex_fe_si(c, 0, 1);
@@ -449,7 +453,8 @@ rex_fe *rex_fe_log(rex_mctx *c, const rex_fe *u) {
     fmpq *q = rex_mx_q(c);
     if (!q) return NULL;
     if (rex_fe_is_q(c, u, q) && fmpq_sgn(q) < 0)
-        return rex_fe_add(c, rex_fe_log(c, rex_fe_neg(c, u)), rex_fe_mul(c, rex_fe_pi(c), rex_fe_i(c)));
+        return rex_fe_add(c, rex_fe_log(c, rex_fe_neg(c, u)),
+                          rex_fe_mul(c, rex_fe_pi(c), rex_fe_i(c)));
     rex_fe *n = log_monomial(c, &u->n);
     rex_fe *d = n ? log_monomial(c, &u->d) : NULL;
     if (c->fault) return NULL;
@@ -458,7 +463,7 @@ rex_fe *rex_fe_log(rex_mctx *c, const rex_fe *u) {
     return rex_fe_fn(c, MXF_ln, arg, NULL);
 }
 
-/* ---- the rest --------------------------------------------------------------------------------- */
+/* ---- the rest ---------------------------------------------------------------------------- */
 
 rex_fe *rex_fe_fn(rex_mctx *c, rex_mx_fn f, const rex_fe *a, const rex_fe *b) {
     if (!a) return NULL;

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- reasons ---------------------------------------------------------------------------------------- */
+/* ---- reasons ----------------------------------------------------------------------------- */
 
 static void say(rex_grade *g, const char *head, const char *mid, rex_str quote, const char *tail) {
     char q[49];
@@ -24,7 +24,8 @@ static void say(rex_grade *g, const char *head, const char *mid, rex_str quote, 
         n += 3;
     }
     q[n] = 0;
-    (void)snprintf(g->reason, 201, quote.p ? "%s%s '%s'%s" : "%s%s%s%s", head, mid, quote.p ? q : "", tail);
+    (void)snprintf(g->reason, 201, quote.p ? "%s%s '%s'%s" : "%s%s%s%s", head, mid,
+                   quote.p ? q : "", tail);
 }
 
 typedef struct {
@@ -35,7 +36,7 @@ typedef struct {
     bool rounded, response_bad, gold_bad;
 } outcome;
 
-/* ---- one pair of texts under one reading ---------------------------------------------------------------- */
+/* ---- one pair of texts under one reading ------------------------------------------------- */
 
 /* A choice at the head of a longer answer: "(C) 12", "C. twelve". */
 static rex_mx *leading_choice(rex_mctx *c, rex_str s) {
@@ -52,7 +53,9 @@ static rex_mx *leading_choice(rex_mctx *c, rex_str s) {
 }
 
 static bool is_choice(const rex_mx *x) {
-    return x->kind == MX_TEXT ? x->op == 1 : x->kind == MX_SET && x->n && x->arg[0]->kind == MX_TEXT && x->arg[0]->op == 1;
+    return x->kind == MX_TEXT
+               ? x->op == 1
+               : x->kind == MX_SET && x->n && x->arg[0]->kind == MX_TEXT && x->arg[0]->op == 1;
 }
 
 static bool one_number(const rex_mx *x) { return rex_mx_is_scalar(x) && x->kind != MX_SYM; }
@@ -71,7 +74,8 @@ static void compare(rex_mctx *c, rex_str gold, rex_str resp, outcome *o) {
             return;
         }
         r = rex_mx_words(c, resp);
-        if (r && !(r->kind == MX_TEXT && r->s.n && r->s.p[0] <= '9')) r = NULL; /* a clock time stays one */
+        if (r && !(r->kind == MX_TEXT && r->s.n && r->s.p[0] <= '9'))
+            r = NULL; /* a clock time stays one */
         if (!r) r = rex_mx_parse(c, resp);
         if (!r && c->fault == REX_MF_SYNTAX) {
             rex_mx_fault was = c->fault;
@@ -121,7 +125,8 @@ static outcome all_readings(rex_arena *a, rex_str gold, rex_str resp, bool ident
         seen |= o.seen;
         const bool either = (bits & ~(REX_RD_LOG10 | REX_RD_RAD)) == 0;
         if (either) {
-            if (best.r != REX_EQ && (o.r == REX_EQ || (o.r == REX_UNK && best.r == REX_NE))) best = o;
+            if (best.r != REX_EQ && (o.r == REX_EQ || (o.r == REX_UNK && best.r == REX_NE)))
+                best = o;
         } else if (o.r != best.r && !(bits & (REX_RD_LOG10 | REX_RD_RAD))) {
             best.r = REX_UNK;
             memcpy(best.why, "it can be read in two ways", 27);
@@ -135,7 +140,7 @@ static outcome all_readings(rex_arena *a, rex_str gold, rex_str resp, bool ident
     return best;
 }
 
-/* ---- the verdict ------------------------------------------------------------------------------------------ */
+/* ---- the verdict ------------------------------------------------------------------------- */
 
 static bool find(rex_arena *a, rex_str text, rex_found *f, rex_err *e) {
     rex_mctx c;
@@ -160,13 +165,15 @@ static void verdict_of(rex_grade *g, const outcome *o, const rex_found *r, bool 
         (void)snprintf(g->reason + n, 201 - n, ": %s", o->why);
     } else if (o->r == REX_EQ) {
         g->verdict = REX_VERDICT_correct;
-        say(g, step, ":", g->extracted, o->rounded ? " is the gold answer, rounded" : " equals the gold answer");
+        say(g, step, ":", g->extracted,
+            o->rounded ? " is the gold answer, rounded" : " equals the gold answer");
     } else if (o->r == REX_NE) {
         g->verdict = REX_VERDICT_wrong;
         say(g, step, ":", g->extracted, " is not the gold answer");
     } else {
         g->verdict = REX_VERDICT_ambiguous;
-        say(g, step, ":", g->extracted, o->why[0] ? " could not be compared: " : " could not be proved equal or different");
+        say(g, step, ":", g->extracted,
+            o->why[0] ? " could not be compared: " : " could not be proved equal or different");
         if (o->why[0]) {
             const size_t n = strlen(g->reason);
             (void)snprintf(g->reason + n, 201 - n, "%s", o->why);
@@ -203,7 +210,8 @@ rex_status rex_math_grade_with(rex_str gold, rex_str response, int flags, rex_ar
         if (!a.p || !b.p || (k && (!a.n || !b.n))) continue;
         const bool same = identity && rex_str_eq(a, b);
         int64_t steps = REX_MX_STEPS;
-        outcome o = same ? one_reading(scratch, a, b, 0, true, &steps, e) : all_readings(scratch, a, b, identity, e);
+        outcome o = same ? one_reading(scratch, a, b, 0, true, &steps, e)
+                         : all_readings(scratch, a, b, identity, e);
         if (o.fault == REX_MF_NOMEM) return REX_ENOMEM;
         if (same && !o.gold_bad) o = (outcome){ .r = REX_EQ };
         /* the gold's last box alone, where it offers a list: not the whole key */
@@ -219,6 +227,7 @@ rex_status rex_math_grade_with(rex_str gold, rex_str response, int flags, rex_ar
     return REX_OK;
 }
 
-rex_status rex_math_grade(rex_str gold, rex_str response, rex_arena *scratch, rex_grade *out, rex_err *e) {
+rex_status rex_math_grade(rex_str gold, rex_str response, rex_arena *scratch, rex_grade *out,
+                          rex_err *e) {
     return rex_math_grade_with(gold, response, 0, scratch, out, e);
 }

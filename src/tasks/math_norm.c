@@ -15,7 +15,7 @@ static bool is_alpha(int ch) { return is_upper(ch) || is_lower(ch); }
 static bool is_space(int ch) { return ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r'; }
 static char lower(char ch) { return (char)(is_upper(ch) ? ch | 0x20 : ch); }
 
-/* ---- number literals ------------------------------------------------------------------------ */
+/* ---- number literals --------------------------------------------------------------------- */
 
 static void add_digits(fmpz_t v, const char *p, size_t n) {
     for (size_t k = 0; k < n; k++) {
@@ -104,13 +104,15 @@ rex_mx *rex_mx_decimal_comma(rex_mctx *c, rex_str text) {
     return neg ? rex_mx_new1(c, MX_NEG, x) : x;
 }
 
-/* ---- words -------------------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------------- */
 
 /* The text without markup: \text and its kin, braces, dollar signs, spacing commands. */
 static rex_str bare(rex_mctx *c, rex_str s) {
-    static const char *const drop[] = { "text", "mbox", "textrm", "textbf", "textit", "mathrm", "mathbf", "textnormal",
-                                        "left", "right", "quad", "qquad", "boxed", "hbox", "emph", "operatorname",
-                                        "textsf", "texttt", "bf", "rm", "displaystyle", "boldsymbol", "mathit" };
+    static const char *const drop[] = {
+        "text",   "mbox",       "textrm",       "textbf",       "textit", "mathrm",
+        "mathbf", "textnormal", "left",         "right",        "quad",   "qquad",
+        "boxed",  "hbox",       "emph",         "operatorname", "textsf", "texttt",
+        "bf",     "rm",         "displaystyle", "boldsymbol",   "mathit"};
     char *buf = rex_mx_take(c, s.n + 1, 1);
     size_t n = 0;
     if (!buf) return (rex_str){ "", 0 };
@@ -155,8 +157,9 @@ static rex_mx *text_node(rex_mctx *c, const char *p, size_t n) {
 /* Lower case, no outer brackets, quotes or article. Number words become numbers. */
 static rex_mx *one_text(rex_mctx *c, rex_str s) {
     static const char *const small[] = {
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-        "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+        "zero",     "one",     "two",     "three",     "four",     "five",     "six",
+        "seven",    "eight",   "nine",    "ten",       "eleven",   "twelve",   "thirteen",
+        "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
     };
     while (s.n && (is_space(s.p[0]) || strchr("(\"'`", s.p[0]))) s.p++, s.n--;
     while (s.n && (is_space(s.p[s.n - 1]) || strchr(")\"'`.", s.p[s.n - 1]))) s.n--;
@@ -219,7 +222,8 @@ static rex_mx *clock_time(rex_mctx *c, rex_str s) {
         if (is_digit(ch) || ch == ':' || ch == 'a' || ch == 'p' || ch == 'm') buf[n++] = ch;
         else if (ch != ' ' && ch != '.') return NULL;
     }
-    if (n < 3 || !is_digit(buf[0]) || buf[n - 1] != 'm' || (buf[n - 2] != 'a' && buf[n - 2] != 'p')) return NULL;
+    if (n < 3 || !is_digit(buf[0]) || buf[n - 1] != 'm' || (buf[n - 2] != 'a' && buf[n - 2] != 'p'))
+        return NULL;
     for (size_t k = 0; k + 2 < n; k++)
         if (!is_digit(buf[k]) && buf[k] != ':') return NULL;
     return text_node(c, buf, n);
@@ -228,9 +232,11 @@ static rex_mx *clock_time(rex_mctx *c, rex_str s) {
 /* Words of a sentence, not of an answer. */
 bool rex_mx_is_prose(rex_str w) {
     static const char *const stops[] = {
-        "so", "there", "are", "is", "we", "i", "do", "know", "it", "be", "was", "get", "have", "has", "thus", "hence",
-        "therefore", "this", "that", "because", "since", "sorry", "cannot", "then", "which", "will", "would",
-        "should", "must", "let", "our", "they", "you", "your", "he", "she", "his", "her", "my", "think", "were",
+        "so",     "there",   "are",   "is",    "we",     "i",    "do",    "know",      "it",
+        "be",     "was",     "get",   "have",  "has",    "thus", "hence", "therefore", "this",
+        "that",   "because", "since", "sorry", "cannot", "then", "which", "will",      "would",
+        "should", "must",    "let",   "our",   "they",   "you",  "your",  "he",        "she",
+        "his",    "her",     "my",    "think", "were",
     };
     char low[12];
     if (w.n >= sizeof low) return false;
@@ -241,7 +247,8 @@ bool rex_mx_is_prose(rex_str w) {
 }
 
 static bool looks_like_word(rex_str w) {
-    static const char *const maths[] = { "pi", "infinity", "inf", "oo", "and", "or", "in", "union", "degrees", "mod" };
+    static const char *const maths[] = {"pi", "infinity", "inf",   "oo",      "and",
+                                        "or", "in",       "union", "degrees", "mod"};
     for (size_t k = 0; k < sizeof maths / sizeof *maths; k++)
         if (rex_str_is(w, maths[k])) return false;
     if (w.n < 2 || rex_mx_fn_find(w) != MXF_COUNT) return false;
@@ -250,7 +257,8 @@ static bool looks_like_word(rex_str w) {
         upper = upper && is_upper(w.p[k]);
         vowel = vowel || strchr("eouEOU", w.p[k]) || (w.n > 3 && strchr("aiAI", w.p[k]));
     }
-    return upper || (vowel && w.n >= 2 && (w.n > 2 || is_upper(w.p[0]))) || rex_str_is(w, "no") || is_upper(w.p[0]);
+    return upper || (vowel && w.n >= 2 && (w.n > 2 || is_upper(w.p[0]))) || rex_str_is(w, "no") ||
+           is_upper(w.p[0]);
 }
 
 rex_mx *rex_mx_words(rex_mctx *c, rex_str text) {
@@ -276,8 +284,8 @@ rex_mx *rex_mx_words(rex_mctx *c, rex_str text) {
             k = e - 1;
             continue;
         }
-        const bool joins = (s.p[k] == '-' || s.p[k] == '\'') && k && is_alpha(s.p[k - 1]) && k + 1 < s.n &&
-                           is_alpha(s.p[k + 1]);
+        const bool joins = (s.p[k] == '-' || s.p[k] == '\'') && k && is_alpha(s.p[k - 1]) &&
+                           k + 1 < s.n && is_alpha(s.p[k + 1]);
         if (!joins && !is_digit(s.p[k]) && !strchr(" ,.:()_", s.p[k])) return NULL;
     }
     if (!word) return NULL;
@@ -300,7 +308,7 @@ rex_mx *rex_mx_words(rex_mctx *c, rex_str text) {
     return set;
 }
 
-/* ---- trees --------------------------------------------------------------------------------------- */
+/* ---- trees ------------------------------------------------------------------------------- */
 
 rex_mx *rex_mx_strip(rex_mx *x) {
     while (x && x->kind == MX_UNIT) x = x->arg[0];
@@ -310,7 +318,8 @@ rex_mx *rex_mx_strip(rex_mx *x) {
 bool rex_mx_same(const rex_mx *a, const rex_mx *b) {
     if (a->kind != b->kind || a->n != b->n) return false;
     const bool group = a->kind == MX_ADD || a->kind == MX_MUL;
-    if ((!group && a->op != b->op) || a->lb != b->lb || a->rb != b->rb || !rex_str_eq(a->s, b->s)) return false;
+    if ((!group && a->op != b->op) || a->lb != b->lb || a->rb != b->rb || !rex_str_eq(a->s, b->s))
+        return false;
     if ((a->q != NULL) != (b->q != NULL) || (a->q && !fmpq_equal(a->q, b->q))) return false;
     for (uint32_t i = 0; i < a->n; i++)
         if (!rex_mx_same(a->arg[i], b->arg[i])) return false;

@@ -31,15 +31,19 @@ static rex_mx *bad(ps *p, const char *why) {
 }
 
 static const rex_tk *cur(const ps *p) { return &p->t[p->i]; }
-static const rex_tk *ahead(const ps *p, uint32_t k) { return &p->t[p->i + k < p->n ? p->i + k : p->n]; }
-static bool at(const ps *p, rex_tk_kind kind, char op) { return cur(p)->kind == kind && cur(p)->op == op; }
+static const rex_tk *ahead(const ps *p, uint32_t k) {
+    return &p->t[p->i + k < p->n ? p->i + k : p->n];
+}
+static bool at(const ps *p, rex_tk_kind kind, char op) {
+    return cur(p)->kind == kind && cur(p)->op == op;
+}
 static bool eat(ps *p, rex_tk_kind kind, char op) {
     if (!at(p, kind, op)) return false;
     p->i++;
     return true;
 }
 
-/* ---- nodes ---------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------------- */
 
 rex_mx *rex_mx_new(rex_mctx *c, rex_mx_kind k, uint32_t n) {
     if (c->fault || !rex_mx_step(c, 5)) return NULL;
@@ -112,9 +116,11 @@ static rex_mx *fn(ps *p, rex_mx_fn f, rex_mx *a) {
     return x;
 }
 
-/* ---- arguments -------------------------------------------------------------------------------- */
+/* ---- arguments --------------------------------------------------------------------------- */
 
-static bool is_int_lit(const rex_mx *x) { return x && x->kind == MX_NUM && x->sig == 0 && fmpz_is_one(fmpq_denref(x->q)); }
+static bool is_int_lit(const rex_mx *x) {
+    return x && x->kind == MX_NUM && x->sig == 0 && fmpz_is_one(fmpq_denref(x->q));
+}
 
 /* { ... }: a group of LaTeX; with a comma in it, a set written without backslashes. */
 static rex_mx *p_group(ps *p) {
@@ -144,7 +150,8 @@ static rex_mx *p_single(ps *p) {
         const rex_str first = { t->s.p, 1 };
         t->s = (rex_str){ t->s.p + 1, t->s.n - 1 };
         t->sp = false;
-        if (t->s.p[0] == '.' || t->s.p[0] == '(' || t->s.p[0] == 'e') return bad(p, "a decimal where one digit stands");
+        if (t->s.p[0] == '.' || t->s.p[0] == '(' || t->s.p[0] == 'e')
+            return bad(p, "a decimal where one digit stands");
         return rex_mx_number(p->c, first);
     }
     return p_primary(p);
@@ -169,7 +176,7 @@ static rex_mx *p_sqrt(ps *p) {
     return order ? rex_mx_new2(p->c, MX_ROOT, x, order) : fn(p, MXF_sqrt, x);
 }
 
-/* ---- functions -------------------------------------------------------------------------------- */
+/* ---- functions --------------------------------------------------------------------------- */
 
 static rex_mx_fn inverse_of(rex_mx_fn f) {
     switch (f) {
@@ -200,8 +207,9 @@ static bool starts_factor(const ps *p, bool in_fn) {
     case TK_BINOM: return true;
     case TK_FN: return !in_fn;
     case TK_BEGIN: return !in_fn;
-    case TK_OPEN: return t->op == '(' || t->op == '{' || t->op == 'F' || t->op == 'C' || t->op == 'V' ||
-                         (t->op == '[' && !in_fn);
+    case TK_OPEN:
+        return t->op == '(' || t->op == '{' || t->op == 'F' || t->op == 'C' || t->op == 'V' ||
+               (t->op == '[' && !in_fn);
     case TK_BAR: return p->bars == 0;
     default: return false;
     }
@@ -221,7 +229,8 @@ static rex_mx *p_bare_arg(ps *p) {
 }
 
 static rex_mx *p_args(ps *p, rex_mx *call) {
-    const bool round = at(p, TK_OPEN, '('), brace = at(p, TK_OPEN, '{'), square = at(p, TK_OPEN, '[');
+    const bool round = at(p, TK_OPEN, '('), brace = at(p, TK_OPEN, '{'),
+               square = at(p, TK_OPEN, '[');
     const char close = round ? '(' : brace ? '{' : '[';
     const bool product = call->op >= MXF_sin || (call->op >= MXF_exp && call->op <= MXF_lg);
     if (!round && !brace && !square)
@@ -258,7 +267,8 @@ static rex_mx *p_fn(ps *p) {
             if (!pow) return NULL;
         }
     }
-    const bool minus_one = pow && pow->kind == MX_NEG && is_int_lit(pow->arg[0]) && fmpq_is_one(pow->arg[0]->q);
+    const bool minus_one =
+        pow && pow->kind == MX_NEG && is_int_lit(pow->arg[0]) && fmpq_is_one(pow->arg[0]->q);
     if (minus_one && inverse_of(f) != MXF_COUNT) {
         f = inverse_of(f);
         pow = NULL;
@@ -268,14 +278,15 @@ static rex_mx *p_fn(ps *p) {
     x->op = (uint8_t)f;
     if (!p_args(p, x)) return NULL;
     if (base) {
-        if ((f != MXF_log && f != MXF_ln && f != MXF_lg) || x->n != 1) return bad(p, "a subscript of a function");
+        if ((f != MXF_log && f != MXF_ln && f != MXF_lg) || x->n != 1)
+            return bad(p, "a subscript of a function");
         x->op = MXF_log;
         if (!push(p, x, base)) return NULL;
     }
     return pow ? rex_mx_new2(p->c, MX_POW, x, pow) : x;
 }
 
-/* ---- brackets --------------------------------------------------------------------------------- */
+/* ---- brackets ---------------------------------------------------------------------------- */
 
 static rex_mx *p_around(ps *p, char open, rex_mx_fn f) {
     p->i++;
@@ -319,7 +330,8 @@ static rex_mx *p_bracket(ps *p) {
         x->kind = lb == 'S' ? MX_SET : MX_TUPLE;
         return x;
     }
-    if ((lb != '(' && lb != '[') || (rb != '(' && rb != '[')) return bad(p, "brackets that do not match");
+    if ((lb != '(' && lb != '[') || (rb != '(' && rb != '['))
+        return bad(p, "brackets that do not match");
     if (!many) {
         if (lb != rb) return bad(p, "brackets that do not match");
         if (x->kind == MX_ADD || x->kind == MX_MUL) { /* keep the brackets: no flattening */
@@ -351,7 +363,8 @@ static rex_mx *p_matrix(ps *p) {
     const int bars = p->bars;
     p->bars = 0;
     while (m) {
-        while (at(p, TK_AMP, 0) || cur(p)->kind == TK_END) return bad(p, "an empty entry of a matrix");
+        while (at(p, TK_AMP, 0) || cur(p)->kind == TK_END)
+            return bad(p, "an empty entry of a matrix");
         if (cur(p)->kind == TK_ENDENV && m->n == row_start && rows) break; /* a last \\ */
         if (!push(p, m, p_item(p))) return NULL;
         if (eat(p, TK_AMP, 0)) continue;
@@ -371,14 +384,15 @@ static rex_mx *p_matrix(ps *p) {
     return m;
 }
 
-/* ---- names ------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------- */
 
 /* The text of a subscript, without braces and spaces. */
 static bool subscript(ps *p, char *buf, size_t *n, size_t cap) {
     p->i++;
     const bool group = eat(p, TK_OPEN, '{');
     uint32_t first = p->i, depth = 0;
-    while (cur(p)->kind != TK_END && (group ? !(depth == 0 && at(p, TK_CLOSE, '{')) : p->i == first)) {
+    while (cur(p)->kind != TK_END &&
+           (group ? !(depth == 0 && at(p, TK_CLOSE, '{')) : p->i == first)) {
         const rex_tk *t = cur(p);
         if (at(p, TK_OPEN, '{')) depth++;
         else if (at(p, TK_CLOSE, '{')) depth--;
@@ -389,7 +403,8 @@ static bool subscript(ps *p, char *buf, size_t *n, size_t cap) {
         }
         p->i++;
     }
-    if (p->i == first || (group && !eat(p, TK_CLOSE, '{'))) return bad(p, "an empty subscript") != NULL;
+    if (p->i == first || (group && !eat(p, TK_CLOSE, '{')))
+        return bad(p, "an empty subscript") != NULL;
     return true;
 }
 
@@ -427,20 +442,22 @@ static rex_mx *p_name(ps *p) {
     if (letter && at(p, TK_OPEN, '(') && !cur(p)->sp) { /* f(2) */
         p->i++;
         rex_mx *x = rex_mx_new1(p->c, MX_APP, p_sum(p));
-        if (!x || !eat(p, TK_CLOSE, '(')) return bad(p, "the brackets of a function are not closed");
+        if (!x || !eat(p, TK_CLOSE, '('))
+            return bad(p, "the brackets of a function are not closed");
         x->s = (rex_str){ buf, n };
         return x;
     }
     return sym(p, (rex_str){ buf, n });
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 static rex_mx *p_based(ps *p, rex_str digits) { /* digits with a base as subscript */
     p->i++;
     rex_mx *b = p_single(p);
     if (!b) return NULL;
-    if (!is_int_lit(b) || fmpz_cmp_ui(fmpq_numref(b->q), 2) < 0 || fmpz_cmp_ui(fmpq_numref(b->q), 36) > 0)
+    if (!is_int_lit(b) || fmpz_cmp_ui(fmpq_numref(b->q), 2) < 0 ||
+        fmpz_cmp_ui(fmpq_numref(b->q), 36) > 0)
         return bad(p, "a base that is no integer from 2 to 36");
     const ulong base = fmpz_get_ui(fmpq_numref(b->q));
     rex_mx *x = rex_mx_new(p->c, MX_BASE, 0);
@@ -454,7 +471,9 @@ static rex_mx *p_based(ps *p, rex_str digits) { /* digits with a base as subscri
             point = true;
             continue;
         }
-        const ulong d = ch >= '0' && ch <= '9' ? (ulong)(ch - '0') : ch >= 'A' && ch <= 'Z' ? (ulong)(ch - 'A') + 10 : 99;
+        const ulong d = ch >= '0' && ch <= '9'   ? (ulong)(ch - '0')
+                        : ch >= 'A' && ch <= 'Z' ? (ulong)(ch - 'A') + 10
+                                                 : 99;
         if (d >= base) return bad(p, "a digit that the base does not have");
         fmpz_mul_ui(fmpq_numref(x->q), fmpq_numref(x->q), base);
         fmpz_add_ui(fmpq_numref(x->q), fmpq_numref(x->q), d);
@@ -474,7 +493,8 @@ static rex_mx *p_number(ps *p) {
     /* mixed numbers: 1\frac{2}{3}, and 1 2/3 with a space */
     if (cur(p)->kind == TK_FRAC) {
         const uint32_t back = p->i;
-        const rex_tk save = p->t[back + 1 < p->n ? back + 1 : back], save2 = p->t[back + 2 < p->n ? back + 2 : back];
+        const rex_tk save = p->t[back + 1 < p->n ? back + 1 : back],
+                     save2 = p->t[back + 2 < p->n ? back + 2 : back];
         rex_mx *f = p_frac(p);
         if (!f) return NULL;
         if (is_int_lit(f->arg[0]) && is_int_lit(f->arg[1]) && fmpq_sgn(f->arg[0]->q) > 0)
@@ -483,8 +503,8 @@ static rex_mx *p_number(ps *p) {
         if (back + 2 < p->n) p->t[back + 2] = save2;
         return flat(p, MX_MUL, x, f);
     }
-    if (cur(p)->kind == TK_NUM && cur(p)->sp && ahead(p, 1)->kind == TK_OP && ahead(p, 1)->op == '/' &&
-        ahead(p, 2)->kind == TK_NUM) {
+    if (cur(p)->kind == TK_NUM && cur(p)->sp && ahead(p, 1)->kind == TK_OP &&
+        ahead(p, 1)->op == '/' && ahead(p, 2)->kind == TK_NUM) {
         rex_mx *a = rex_mx_number(p->c, cur(p)->s), *b = rex_mx_number(p->c, ahead(p, 2)->s);
         p->i += 3;
         if (!is_int_lit(a) || !is_int_lit(b)) return bad(p, "two numbers side by side");
@@ -493,7 +513,7 @@ static rex_mx *p_number(ps *p) {
     return x;
 }
 
-/* ---- factors ------------------------------------------------------------------------------------ */
+/* ---- factors ----------------------------------------------------------------------------- */
 
 static rex_mx *p_primary(ps *p) {
     if (p->c->depth > REX_MX_DEPTH) {
@@ -532,7 +552,8 @@ static rex_mx *p_primary(ps *p) {
         else if (t->op == 'V') x = p_around(p, 'V', MXF_abs);
         else x = p_bracket(p);
         break;
-    default: x = bad(p, t->kind == TK_END ? "it ends where a value should stand" : "a value is missing");
+    default:
+        x = bad(p, t->kind == TK_END ? "it ends where a value should stand" : "a value is missing");
     }
     p->c->depth--;
     return x;
@@ -594,9 +615,11 @@ static rex_mx *p_factor(ps *p) {
     return x;
 }
 
-/* ---- products and sums --------------------------------------------------------------------------- */
+/* ---- products and sums ------------------------------------------------------------------- */
 
-static bool literal(const rex_mx *x) { return x && (x->kind == MX_NUM || (x->kind == MX_NEG && literal(x->arg[0]))); }
+static bool literal(const rex_mx *x) {
+    return x && (x->kind == MX_NUM || (x->kind == MX_NEG && literal(x->arg[0])));
+}
 
 /* Words behind a value: a unit, dropped by the comparison; powers of it, too. */
 static rex_mx *p_units(ps *p, rex_mx *x) {
@@ -610,12 +633,13 @@ static rex_mx *p_units(ps *p, rex_mx *x) {
             if (!p_exponent(p)) return NULL;
         }
         if (at(p, TK_OP, '/') && ahead(p, 1)->kind == TK_TEXT) p->i++;
-        if (at(p, TK_OP, '/') && ahead(p, 1)->kind == TK_ID && ahead(p, 2)->kind == TK_END) p->i += 2; /* km/h */
+        if (at(p, TK_OP, '/') && ahead(p, 1)->kind == TK_ID && ahead(p, 2)->kind == TK_END)
+            p->i += 2; /* km/h */
         x = u;
     }
     const rex_tk *t = cur(p);
-    if (x && literal(x) && t->kind == TK_ID && t->sp && t->s.n == 1 && strchr("mgshLNJWVKA", t->s.p[0]) &&
-        ahead(p, 1)->kind == TK_END) {
+    if (x && literal(x) && t->kind == TK_ID && t->sp && t->s.n == 1 &&
+        strchr("mgshLNJWVKA", t->s.p[0]) && ahead(p, 1)->kind == TK_END) {
         rex_mx *u = rex_mx_new1(p->c, MX_UNIT, x);
         if (u) {
             u->s = t->s;
@@ -696,7 +720,8 @@ static rex_mx *p_term(ps *p) {
 
 static rex_mx *p_sum(ps *p) {
     rex_mx *x;
-    if (p->c->depth > REX_MX_DEPTH) return rex_mx_fail(p->c, REX_MF_LIMIT, "nested too deeply"), NULL;
+    if (p->c->depth > REX_MX_DEPTH)
+        return rex_mx_fail(p->c, REX_MF_LIMIT, "nested too deeply"), NULL;
     p->c->depth++;
     if (at(p, TK_OP, 'p') || at(p, TK_OP, 'm')) { /* +-3 */
         x = rex_mx_int(p->c, 0);
@@ -723,7 +748,7 @@ static rex_mx *p_sum(ps *p) {
     return x;
 }
 
-/* ---- sets, relations, lists ------------------------------------------------------------------------ */
+/* ---- sets, relations, lists -------------------------------------------------------------- */
 
 static rex_mx *p_ratio(ps *p) {
     rex_mx *x = p_sum(p);
@@ -741,7 +766,8 @@ static rex_mx *p_sets(ps *p) {
         if (k != TK_CUP && k != TK_CAP && k != TK_SETMINUS) break;
         p->i++;
         rex_mx *y = p_ratio(p);
-        x = k == TK_CUP ? flat(p, MX_UNION, x, y) : rex_mx_new2(p->c, k == TK_CAP ? MX_INTER : MX_MINUS, x, y);
+        x = k == TK_CUP ? flat(p, MX_UNION, x, y)
+                        : rex_mx_new2(p->c, k == TK_CAP ? MX_INTER : MX_MINUS, x, y);
     }
     return x;
 }
@@ -750,7 +776,8 @@ static rex_mx *p_item(ps *p) {
     if (at(p, TK_REL, 'a') || at(p, TK_REL, '=')) p->i++; /* "= 5", "\approx 8.2" */
     rex_mx *x = p_sets(p);
     if (!x) return NULL;
-    if (cur(p)->kind == TK_BANG && cur(p)->op == 'n' && ahead(p, 1)->kind == TK_REL && ahead(p, 1)->op == '=') {
+    if (cur(p)->kind == TK_BANG && cur(p)->op == 'n' && ahead(p, 1)->kind == TK_REL &&
+        ahead(p, 1)->op == '=') {
         p->i++; /* \not= */
         p->t[p->i].op = 'n';
     }
@@ -775,7 +802,8 @@ static rex_mx *p_item(ps *p) {
 
 /* Items with commas, semicolons, "and", "or" between them; one alone is itself. */
 static rex_mx *p_list(ps *p, bool top) {
-    if (p->c->depth > REX_MX_DEPTH) return rex_mx_fail(p->c, REX_MF_LIMIT, "nested too deeply"), NULL;
+    if (p->c->depth > REX_MX_DEPTH)
+        return rex_mx_fail(p->c, REX_MF_LIMIT, "nested too deeply"), NULL;
     p->c->depth++;
     rex_mx *first = p_item(p), *list = NULL;
     while (first && cur(p)->kind == TK_SEP) {

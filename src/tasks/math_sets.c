@@ -32,7 +32,9 @@ static bool add(rex_mctx *c, pieces *s, piece p) {
 }
 
 /* -1, 0, 1: a below, at, above b; 2 unknown. */
-static int order(rex_mctx *c, const rex_fe *a, const rex_fe *b) { return rex_fe_sign(c, rex_fe_sub(c, a, b)); }
+static int order(rex_mctx *c, const rex_fe *a, const rex_fe *b) {
+    return rex_fe_sign(c, rex_fe_sub(c, a, b));
+}
 
 /* Compares left ends: smaller first, closed before open. */
 static int order_lo(rex_mctx *c, const piece *a, const piece *b) {
@@ -99,7 +101,7 @@ static bool intersect(rex_mctx *c, const pieces *a, const pieces *b, pieces *out
     return normal(c, &x) && complement(c, &x, out);
 }
 
-/* ---- from trees ---------------------------------------------------------------------------------- */
+/* ---- from trees -------------------------------------------------------------------------- */
 
 static int infinite(const rex_mx *x) { /* the sign of an infinity, 0 if it is none */
     if (x->kind == MX_CONST && x->op == MXC_INF) return 1;
@@ -141,16 +143,19 @@ static int unknown(rex_mctx *c, const rex_fe *d) {
     if (at < 0) return -1;
     const rex_gen *g = &c->gen[at];
     if (g->kind != G_SYM && !(g->kind == G_FN && g->fn == MXF_COUNT)) return -1;
-    if (fmpz_mpoly_degree_si(&d->n, at, c->mp) != 1 || fmpz_mpoly_degree_si(&d->d, at, c->mp) > 0) return -1;
+    if (fmpz_mpoly_degree_si(&d->n, at, c->mp) != 1 || fmpz_mpoly_degree_si(&d->d, at, c->mp) > 0)
+        return -1;
     return at;
 }
 
 /* l op r in one unknown, linear: a half line. */
-static bool half_line(rex_mctx *c, const rex_fe *l, const rex_fe *r, char op, int *var, pieces *out) {
+static bool half_line(rex_mctx *c, const rex_fe *l, const rex_fe *r, char op, int *var,
+                      pieces *out) {
     rex_fe *d = rex_fe_sub(c, l, r);
     if (!d) return false;
     const int g = unknown(c, d);
-    if (g < 0 || (*var >= 0 && *var != g)) return no(c, "an inequality that is not linear in one unknown");
+    if (g < 0 || (*var >= 0 && *var != g))
+        return no(c, "an inequality that is not linear in one unknown");
     *var = g;
     rex_fe *m = rex_fe_new(c), *k = rex_fe_new(c);
     if (!m || !k) return false;
@@ -166,7 +171,9 @@ static bool half_line(rex_mctx *c, const rex_fe *l, const rex_fe *r, char op, in
     rex_fe *b = rex_fe_neg(c, rex_fe_div(c, k, m));
     if (!b) return false;
     out->n = 0;
-    if (op == 'n') return add(c, out, (piece){ NULL, b, false, false }) && add(c, out, (piece){ b, NULL, false, false });
+    if (op == 'n')
+        return add(c, out, (piece){NULL, b, false, false}) &&
+               add(c, out, (piece){b, NULL, false, false});
     if (op == '=') return add(c, out, (piece){ b, b, true, true });
     const bool below = (op == '<' || op == 'l') == (ms * ds > 0), in = op == 'l' || op == 'g';
     return add(c, out, below ? (piece){ NULL, b, false, in } : (piece){ b, NULL, in, false });
@@ -182,13 +189,15 @@ static bool from_rel(rex_mctx *c, const rex_mx *x, pieces *out) {
         const int li = infinite(x->arg[i]), ri = infinite(x->arg[i + 1]);
         if (li || ri) { /* -oo < x says nothing */
             l = NULL;
-            if ((li < 0 || ri > 0) != (op == '<' || op == 'l')) return no(c, "an inequality with infinity");
+            if ((li < 0 || ri > 0) != (op == '<' || op == 'l'))
+                return no(c, "an inequality with infinity");
             continue;
         }
         if (!l) l = rex_mx_eval(c, x->arg[i]);
         rex_fe *r = rex_mx_eval(c, x->arg[i + 1]);
         pieces h, both;
-        if (!l || !r || !half_line(c, l, r, op, &var, &h) || !intersect(c, out, &h, &both)) return false;
+        if (!l || !r || !half_line(c, l, r, op, &var, &h) || !intersect(c, out, &h, &both))
+            return false;
         *out = both;
         l = r;
     }
@@ -239,7 +248,8 @@ rex_tri rex_mx_sets(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     pieces x, y;
     for (int pass = 0; pass < 4; pass++) {
         rex_mctx_again(c);
-        if (!build(c, a, &x) || !build(c, b, &y) || !normal(c, &x) || !normal(c, &y)) return REX_UNK;
+        if (!build(c, a, &x) || !build(c, b, &y) || !normal(c, &x) || !normal(c, &y))
+            return REX_UNK;
         if (!c->again) break;
     }
     if (c->again) return no(c, "roots of too many orders"), REX_UNK;
@@ -247,7 +257,8 @@ rex_tri rex_mx_sets(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     rex_tri r = REX_EQ;
     for (int i = 0; i < x.n; i++) {
         const piece *p = &x.p[i], *q = &y.p[i];
-        if (!p->lo != !q->lo || !p->hi != !q->hi || p->lo_in != q->lo_in || p->hi_in != q->hi_in) return REX_NE;
+        if (!p->lo != !q->lo || !p->hi != !q->hi || p->lo_in != q->lo_in || p->hi_in != q->hi_in)
+            return REX_NE;
         for (int end = 0; end < 2; end++) {
             const rex_fe *u = end ? p->hi : p->lo, *v = end ? q->hi : q->lo;
             if (!u) continue;
@@ -259,7 +270,7 @@ rex_tri rex_mx_sets(rex_mctx *c, const rex_mx *a, const rex_mx *b) {
     return r;
 }
 
-/* ---- statements ------------------------------------------------------------------------------------ */
+/* ---- statements -------------------------------------------------------------------------- */
 
 static char flipped(char op) {
     switch (op) {
@@ -280,7 +291,8 @@ static int proportion(rex_mctx *c, const rex_fe *d1, const rex_fe *d2) {
     fmpz_mpoly_init(q, c->mp);
     fmpz_init(u);
     fmpz_init(v);
-    for (int whole = 1; whole >= 0 && r == 0 && !c->fault; whole--) { /* d1 : d2, then numerators only */
+    for (int whole = 1; whole >= 0 && r == 0 && !c->fault;
+         whole--) { /* d1 : d2, then numerators only */
         if (whole) {
             if (!rex_poly_mul(c, p, &d1->n, &d2->d) || !rex_poly_mul(c, q, &d2->n, &d1->d)) break;
         } else {

@@ -113,7 +113,7 @@ rex_status rex_regex_make(rex_tok *t, rex_str pattern, pcre2_code **out, rex_err
     return st;
 }
 
-/* ---- matching ------------------------------------------------------------------------------- */
+/* ---- matching ---------------------------------------------------------------------------- */
 
 /* Lengths 1 to 4 and classes none, letter, digit, white space: an old character of each, 0 if the
  * length has none. */

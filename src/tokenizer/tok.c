@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- life ----------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 static void *pcre_take(size_t n, void *ud) {
     (void)ud;
@@ -147,7 +147,7 @@ int32_t rex_tok_find(const rex_tok *t, rex_str piece) {
     return -1;
 }
 
-/* ---- encoding ------------------------------------------------------------------------------- */
+/* ---- encoding ---------------------------------------------------------------------------- */
 
 rex_status rex_work_tmp(rex_work *w, rex_arena **out) {
     if (!w->tmp) REX_TRY(rex_arena_open(0, &w->tmp, w->e));
@@ -332,7 +332,7 @@ rex_status rex_tok_encode_spans(const rex_tok *t, rex_str text, uint32_t flags,
     return run(&j, t, text, a, out, lost, e);
 }
 
-/* ---- decoding ------------------------------------------------------------------------------- */
+/* ---- decoding ---------------------------------------------------------------------------- */
 
 /* Appends the bytes of one id; `begun`: a token has been shown before. */
 static rex_status show(const rex_tok *t, int32_t id, size_t at, uint32_t flags, bool *begun,

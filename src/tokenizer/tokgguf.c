@@ -57,7 +57,7 @@ static rex_status list(const source *s, const char *key, rex_gguf_kind want, boo
     return REX_OK;
 }
 
-/* ---- vocabulary ----------------------------------------------------------------------------- */
+/* ---- vocabulary -------------------------------------------------------------------------- */
 
 static int64_t type_of(const source *s, uint64_t i) {
     return s->types ? rex_gguf_elem_i64(s->types, i) : TYPE_NORMAL;
@@ -125,7 +125,7 @@ static rex_status vocab_fill(source *s) {
     return REX_OK;
 }
 
-/* ---- scores --------------------------------------------------------------------------------- */
+/* ---- scores ------------------------------------------------------------------------------ */
 
 static int by_score(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -229,7 +229,7 @@ static rex_status load_llama(source *s) {
     return rex_tj_pieces(t, s->e);
 }
 
-/* ---- byte level ----------------------------------------------------------------------------- */
+/* ---- byte level -------------------------------------------------------------------------- */
 
 /* What the key `pre` stands for. `nfc`: the model's own files normalise. */
 static const struct {
@@ -323,7 +323,7 @@ static rex_status load_gpt2(source *s) {
     return rex_tj_bytes(t, s->e);
 }
 
-/* ---- together ------------------------------------------------------------------------------- */
+/* ---- together ---------------------------------------------------------------------------- */
 
 static rex_status marks(source *s, bool bos_default) {
     rex_tok *const t = s->t;

@@ -210,7 +210,7 @@ static rex_status added_check(const loader *l) {
     return REX_OK;
 }
 
-/* ---- merges --------------------------------------------------------------------------------- */
+/* ---- merges ------------------------------------------------------------------------------ */
 
 /* The two parts of a merge; their bytes lie one after the other in `buf`. */
 typedef struct {

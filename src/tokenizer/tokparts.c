@@ -249,7 +249,7 @@ static rex_status pre_read(const reader *r, const rex_jval *v, int depth) {
     return pre_plain(r, v, type);
 }
 
-/* ---- decoder -------------------------------------------------------------------------------- */
+/* ---- decoder ----------------------------------------------------------------------------- */
 
 /* A chain acts on each token alone up to Fuse, and on the whole text behind it. */
 typedef enum { DEC_BYTE_LEVEL, DEC_META, DEC_REPLACE, DEC_BYTES, DEC_FUSE, DEC_STRIP } dec_kind;
@@ -410,7 +410,7 @@ static rex_status dec_tables(const decoder *d, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- post-processor ------------------------------------------------------------------------- */
+/* ---- post-processor ---------------------------------------------------------------------- */
 
 static rex_status template_ids(const reader *r, const rex_jval *post, const rex_jval *item,
                                int32_t **v, size_t *n) {
@@ -478,7 +478,7 @@ static rex_status post_read(const reader *r, const rex_jval *v, int depth) {
     return REX_OK;
 }
 
-/* ---- together ------------------------------------------------------------------------------- */
+/* ---- together ---------------------------------------------------------------------------- */
 
 rex_status rex_tj_before(rex_tok *t, const rex_jval *root, const char *what, rex_err *e) {
     const reader r = {t, what, e};

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * budget: a number of verifier calls dealt to the problems where the next one is most likely to succeed.
- * The outcomes of a problem are met in the order of its rule; m is the next one's share of the mass of all
- * outcomes, f the share of those that were found wrong. With even odds, before any call, that anything in
- * the pool is right, and the right outcome drawn in proportion to mass, the chance that the next call
- * succeeds is (m / 2) / (1 - f / 2). The largest chance goes first, equal ones by the order of the pool.
+ * budget: a number of verifier calls dealt to the problems where the next one is most likely to
+ * succeed. The outcomes of a problem are met in the order of its rule; m is the next one's share of
+ * the mass of all outcomes, f the share of those that were found wrong. With even odds, before any
+ * call, that anything in the pool is right, and the right outcome drawn in proportion to mass, the
+ * chance that the next call succeeds is (m / 2) / (1 - f / 2). The largest chance goes first, equal
+ * ones by the order of the pool.
  */
 #include "trial.h"
 
@@ -19,9 +20,10 @@ typedef struct {
     bool closed;
 } queue;
 
-/* The keys of a group as the rule's order meets them, with their shares of mass (sharpness 4 on the mean
- * likelihood where every row has one, else counts). */
-static rex_status open_queue(rex_trial *t, const rex_trial_rule *r, size_t g, queue *q, rex_err *e) {
+/* The keys of a group as the rule's order meets them, with their shares of mass (sharpness 4 on the
+ * mean likelihood where every row has one, else counts). */
+static rex_status open_queue(rex_trial *t, const rex_trial_rule *r, size_t g, queue *q,
+                             rex_err *e) {
     const size_t n = t->p.count[g];
     rex_select *s = NULL;
     rex_arena *a = NULL;
@@ -115,14 +117,16 @@ rex_status rex_trial_budget(rex_trial *t, int64_t calls, rex_err *e) {
     }
     while (s->used < calls) {
         size_t best = 0;
-        if (rex_cancelled()) return rex_fail(e, REX_ECANCEL, -1, "stopped while spending the budget");
+        if (rex_cancelled())
+            return rex_fail(e, REX_ECANCEL, -1, "stopped while spending the budget");
         for (size_t g = 1; g < n; g++)
             if (chance(&q[g]) > chance(&q[best])) best = g;
         if (chance(&q[best]) < 0.0) break;
         REX_TRY(one_call(t, &q[best], best, e));
     }
     t->known = true;
-    for (size_t i = 0; i < t->p.n_key; i++) t->known = t->known && t->p.served[i] != REX_ROW_UNKNOWN;
+    for (size_t i = 0; i < t->p.n_key; i++)
+        t->known = t->known && t->p.served[i] != REX_ROW_UNKNOWN;
     for (size_t g = 0; g < n; g++) s->closed += q[g].closed || q[g].at == q[g].n;
     s->round_robin = t->known ? in_turns(t, q, calls) : SIZE_MAX;
     return REX_OK;

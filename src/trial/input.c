@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * input: a pool, its features and its verdicts. Who is verified here is decided once: rows with a stored
- * reward are believed (unless told otherwise); the others need a gold, from their own record or by
- * prompt_id from the task's data. A verdict serves every row of its key.
+ * input: a pool, its features and its verdicts. Who is verified here is decided once: rows with a
+ * stored reward are believed (unless told otherwise); the others need a gold, from their own record
+ * or by prompt_id from the task's data. A verdict serves every row of its key.
  */
 #include "trial.h"
 
@@ -11,7 +11,7 @@
 
 #include "../tasks/tasks.h"
 
-/* ---- equal texts, equal numbers ----------------------------------------------------------------- */
+/* ---- equal texts, equal numbers ---------------------------------------------------------- */
 
 typedef struct {
     uint32_t *slot; /* number + 1; 0 is free */
@@ -38,7 +38,7 @@ static uint32_t intern(interner *x, rex_str s) {
     return x->slot[k] - 1;
 }
 
-/* ---- columns --------------------------------------------------------------------------------------- */
+/* ---- columns ----------------------------------------------------------------------------- */
 
 rex_str rex_trial_response(const rex_trial *t, size_t row) {
     const rex_str s = rex_records_str(t->p.rec, REX_FI_TEXT, row);
@@ -76,8 +76,8 @@ static const uint32_t *text_ids(const rex_trial *t) {
     return rex_records_ids(t->p.rec, REX_FI_RESPONSE);
 }
 
-rex_status rex_trial_labels(const rex_trial *t, size_t group, rex_outcome kind, rex_arena *a, int64_t **out,
-                            rex_err *e) {
+rex_status rex_trial_labels(const rex_trial *t, size_t group, rex_outcome kind, rex_arena *a,
+                            int64_t **out, rex_err *e) {
     *out = NULL;
     if (kind == REX_OUTCOME_NONE) return REX_OK;
     const size_t n = t->p.count[group];
@@ -88,8 +88,8 @@ rex_status rex_trial_labels(const rex_trial *t, size_t group, rex_outcome kind, 
     return REX_OK;
 }
 
-rex_status rex_trial_likelihoods(const rex_trial *t, size_t group, const rex_trial_rule *r, rex_arena *a,
-                                 double **out, rex_err *e) {
+rex_status rex_trial_likelihoods(const rex_trial *t, size_t group, const rex_trial_rule *r,
+                                 rex_arena *a, double **out, rex_err *e) {
     const size_t n = t->p.count[group];
     const bool mean = r->o.likelihood == REX_LOGLIK_MEAN;
     double *const l = rex_arena_take(a, n + 1, sizeof *l, e);
@@ -101,8 +101,9 @@ rex_status rex_trial_likelihoods(const rex_trial *t, size_t group, const rex_tri
         if (isfinite(l[i])) continue;
         if (!rex_select_uses_l(&r->o)) return REX_OK;
         const long long no = (long long)rex_records_line(t->p.rec, row);
-        return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: rule %.*s needs %s, or logp", t->p.path, no,
-                        (int)r->name.n, r->name.p, mean ? "logprob with n_tok of 1 or more" : "logprob");
+        return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: rule %.*s needs %s, or logp", t->p.path,
+                        no, (int)r->name.n, r->name.p,
+                        mean ? "logprob with n_tok of 1 or more" : "logprob");
     }
     *out = l;
     return REX_OK;
@@ -140,7 +141,7 @@ static rex_status number_keys(rex_trial *t, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- claims ----------------------------------------------------------------------------------------- */
+/* ---- claims ------------------------------------------------------------------------------ */
 
 /* Golds by prompt_id, from --data. */
 static rex_status golds_from_data(rex_trial *t, rex_err *e) {
@@ -209,17 +210,19 @@ static rex_status make_claims(rex_trial *t, rex_err *e) {
             const long long no = (long long)rex_records_line(p->rec, row);
             if (p->state[row] != REX_ROW_UNKNOWN) continue;
             if (!c->response.p)
-                return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: neither text nor response to verify",
-                                p->path, no);
+                return rex_fail(e, REX_EFORMAT, no,
+                                "%s: line %lld: neither text nor response to verify", p->path, no);
             if (!c->answer.p && !c->problem.p && !free_of_gold)
-                return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: no reward, and no gold to verify by: "
-                                "neither answer nor problem in the record, nor its prompt_id in --data",
-                                p->path, no);
+                return rex_fail(
+                    e, REX_EFORMAT, no,
+                    "%s: line %lld: no reward, and no gold to verify by: "
+                    "neither answer nor problem in the record, nor its prompt_id in --data",
+                    p->path, no);
         }
     return REX_OK;
 }
 
-/* ---- verdicts ----------------------------------------------------------------------------------------- */
+/* ---- verdicts ---------------------------------------------------------------------------- */
 
 rex_status rex_trial_judge(rex_trial *t, const uint32_t *row, size_t n, rex_err *e) {
     rex_trial_pool *const p = &t->p;
@@ -271,13 +274,15 @@ static rex_status stored_rewards(rex_trial *t, size_t *missing, rex_err *e) {
             if (t->o.reverify || isnan(r)) {
                 ++*missing;
                 if (!t->task)
-                    return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: no reward, and no --task to verify "
-                                    "by", p->path, no);
+                    return rex_fail(e, REX_EFORMAT, no,
+                                    "%s: line %lld: no reward, and no --task to verify "
+                                    "by",
+                                    p->path, no);
                 continue;
             }
             if (r != 0.0 && r != 1.0)
-                return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: reward %g is neither 0 nor 1", p->path,
-                                no, r);
+                return rex_fail(e, REX_EFORMAT, no, "%s: line %lld: reward %g is neither 0 nor 1",
+                                p->path, no, r);
             p->state[row] = r > 0.0 ? REX_ROW_RIGHT : REX_ROW_WRONG;
         }
     return REX_OK;
@@ -287,8 +292,8 @@ static rex_status stored_rewards(rex_trial *t, size_t *missing, rex_err *e) {
 static void drop_broken(rex_trial *t) {
     rex_trial_pool *const p = &t->p;
     if (p->broken == 0) return;
-    rex_say(REX_LOG_WARN, "%s: the verifier failed on %zu of %zu samples; they are left out", p->path,
-            p->broken, p->total);
+    rex_say(REX_LOG_WARN, "%s: the verifier failed on %zu of %zu samples; they are left out",
+            p->path, p->broken, p->total);
     size_t kept_groups = 0;
     p->total = 0;
     for (size_t g = 0; g < p->groups; g++) {
@@ -309,7 +314,7 @@ static void drop_broken(rex_trial *t) {
     p->groups = kept_groups;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static rex_status open_records(rex_trial *t, const char *pool, rex_err *e) {
     rex_trial_pool *const p = &t->p;
@@ -328,8 +333,8 @@ static rex_status open_records(rex_trial *t, const char *pool, rex_err *e) {
     if (p->n == 0) return rex_fail(e, REX_EFORMAT, -1, "%s: no records", pool);
     if (t->o.problems > 0) {
         if ((size_t)t->o.problems > p->groups)
-            return rex_fail(e, REX_ELIMIT, -1, "%s: %lld problems were asked for, the pool has %zu", pool,
-                            (long long)t->o.problems, p->groups);
+            return rex_fail(e, REX_ELIMIT, -1, "%s: %lld problems were asked for, the pool has %zu",
+                            pool, (long long)t->o.problems, p->groups);
         p->groups = (size_t)t->o.problems;
     }
     p->of = rex_arena_take(t->a, p->groups, sizeof *p->of, e);
@@ -340,7 +345,8 @@ static rex_status open_records(rex_trial *t, const char *pool, rex_err *e) {
     p->served = rex_arena_zero(t->a, p->n, sizeof *p->served, e);
     p->answer = rex_arena_take(t->a, p->n, sizeof *p->answer, e);
     p->key = rex_arena_take(t->a, p->n, sizeof *p->key, e);
-    if (!p->of || !p->count || !copy || !p->judged || !p->state || !p->served || !p->answer || !p->key)
+    if (!p->of || !p->count || !copy || !p->judged || !p->state || !p->served || !p->answer ||
+        !p->key)
         return REX_ENOMEM;
     uint32_t *at = copy;
     for (size_t g = 0; g < p->groups; g++) {
@@ -360,14 +366,15 @@ static rex_status open_features(rex_trial *t, const char *features, rex_err *e) 
     p->m = (rex_matrix){rex_rows_data(p->file), rex_rows_count(p->file), rex_rows_dim(p->file),
                         rex_elem_find(rex_rows_type(p->file))};
     if (p->m.type == REX_ELEM_COUNT)
-        return rex_fail(e, REX_EUNSUP, -1, "%s: numbers of type %s", features, rex_rows_type(p->file));
+        return rex_fail(e, REX_EUNSUP, -1, "%s: numbers of type %s", features,
+                        rex_rows_type(p->file));
     if ((size_t)p->m.rows != p->n)
-        return rex_fail(e, REX_EFORMAT, -1, "%s has %zu records, but %s has %lld rows", p->path, p->n,
-                        features, (long long)p->m.rows);
+        return rex_fail(e, REX_EFORMAT, -1, "%s has %zu records, but %s has %lld rows", p->path,
+                        p->n, features, (long long)p->m.rows);
     int64_t row = 0, col = 0;
     if (rex_matrix_nonfinite(&p->m, 0, &row, &col))
-        return rex_fail(e, REX_ENAN, row, "%s: row %lld, column %lld is not a finite number", features,
-                        (long long)row, (long long)col);
+        return rex_fail(e, REX_ENAN, row, "%s: row %lld, column %lld is not a finite number",
+                        features, (long long)row, (long long)col);
     return REX_OK;
 }
 

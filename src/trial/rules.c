@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * rules: rules of selection as a person writes them, `elliptical/lambda=rel:0.01/unit`, to options and
- * back. The words are those of the options of `select`; what a rule does not say is its default.
+ * rules: rules of selection as a person writes them, `elliptical/lambda=rel:0.01/unit`, to options
+ * and back. The words are those of the options of `select`; what a rule does not say is its
+ * default.
  */
 #include "trial.h"
 
@@ -24,7 +25,8 @@ static bool word_of(rex_str v, const char *const *word, int n, int *out) {
 
 static bool whole(rex_str v, double most, int64_t *out) {
     double x = 0.0;
-    if (v.n == 0 || v.p[0] < '0' || v.p[0] > '9' || !rex_num_parse(v, &x) || x != floor(x) || x > most)
+    if (v.n == 0 || v.p[0] < '0' || v.p[0] > '9' || !rex_num_parse(v, &x) || x != floor(x) ||
+        x > most)
         return false;
     *out = (int64_t)x;
     return true;
@@ -40,8 +42,10 @@ static bool set_value(rex_trial_rule *r, rex_str key, rex_str v, bool *known) {
         const rex_str x = o->lambda_rel ? (rex_str){v.p + 4, v.n - 4} : v;
         return rex_num_parse(x, &o->lambda) && o->lambda > 0.0;
     }
-    if (rex_str_is(key, "proj-dim") || rex_str_is(key, "proj_dim")) return whole(v, 1048576.0, &o->proj_dim);
-    if (rex_str_is(key, "sharpness")) return rex_num_parse(v, &o->sharpness) && fabs(o->sharpness) <= 1e6;
+    if (rex_str_is(key, "proj-dim") || rex_str_is(key, "proj_dim"))
+        return whole(v, 1048576.0, &o->proj_dim);
+    if (rex_str_is(key, "sharpness"))
+        return rex_num_parse(v, &o->sharpness) && fabs(o->sharpness) <= 1e6;
     if (rex_str_is(key, "alpha")) return rex_num_parse(v, &o->alpha) && fabs(o->alpha) <= 1e6;
     if (rex_str_is(key, "first")) {
         o->first = REX_FIRST_INDEX;
@@ -89,9 +93,12 @@ static rex_status set_part(rex_trial_rule *r, rex_str part, const char *what, re
     if (known)
         return rex_fail(e, REX_EARG, -1, "%s: rule %.*s: '%.*s' is no value of that setting", what,
                         (int)(r->name.n < 120 ? r->name.n : 120), r->name.p, cut, part.p);
-    return rex_fail(e, REX_EARG, -1, "%s: rule %.*s: there is no setting '%.*s'; there are lambda, proj-dim, "
-                    "projection, first, outcome, likelihood, sharpness, alpha, unit, center, no-unit, "
-                    "no-center", what, (int)(r->name.n < 120 ? r->name.n : 120), r->name.p, cut, part.p);
+    return rex_fail(
+        e, REX_EARG, -1,
+        "%s: rule %.*s: there is no setting '%.*s'; there are lambda, proj-dim, "
+        "projection, first, outcome, likelihood, sharpness, alpha, unit, center, no-unit, "
+        "no-center",
+        what, (int)(r->name.n < 120 ? r->name.n : 120), r->name.p, cut, part.p);
 }
 
 static rex_status find_rule(rex_str name, const char *what, rex_trial_rule *r, rex_err *e) {
@@ -113,12 +120,14 @@ static rex_status find_rule(rex_str name, const char *what, rex_trial_rule *r, r
     if (n) memcpy(text, name.p, n);
     text[n] = '\0';
     const char *const near = rex_nearest(text, names, REX_SELECT_COUNT + 1);
-    return rex_fail(e, REX_EARG, -1, "%s: there is no rule '%s'%s%s; there are elliptical, quality, votes, "
-                    "likelihood, farthest, dpp, random and auto", what, text, near ? "; did you mean " : "",
-                    near ? near : "");
+    return rex_fail(e, REX_EARG, -1,
+                    "%s: there is no rule '%s'%s%s; there are elliptical, quality, votes, "
+                    "likelihood, farthest, dpp, random and auto",
+                    what, text, near ? "; did you mean " : "", near ? near : "");
 }
 
-static rex_status read_rule(rex_str text, const char *what, uint64_t seed, rex_trial_rule *r, rex_err *e) {
+static rex_status read_rule(rex_str text, const char *what, uint64_t seed, rex_trial_rule *r,
+                            rex_err *e) {
     *r = (rex_trial_rule){.name = text, .project = true, .proj = REX_PROJECT_SPARSE};
     const char *slash = text.n ? memchr(text.p, '/', text.n) : NULL;
     const rex_str name = {text.p, slash ? (size_t)(slash - text.p) : text.n};
@@ -129,7 +138,8 @@ static rex_status read_rule(rex_str text, const char *what, uint64_t seed, rex_t
         p = from < end ? memchr(from, '/', (size_t)(end - from)) : NULL;
         const rex_str part = {from, (size_t)((p ? p : end) - from)};
         if (r->learned)
-            return rex_fail(e, REX_EARG, -1, "%s: auto takes no settings; its candidates have their own", what);
+            return rex_fail(e, REX_EARG, -1,
+                            "%s: auto takes no settings; its candidates have their own", what);
         REX_TRY(set_part(r, part, what, e));
     }
     return REX_OK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * text: what a run came to, as JSON for programs and as tables for people. Every number has its 95 %
- * interval over problems; both forms are made from the same numbers.
+ * text: what a run came to, as JSON for programs and as tables for people. Every number has its 95
+ * % interval over problems; both forms are made from the same numbers.
  */
 #include "trial.h"
 
@@ -11,8 +11,9 @@
 
 enum { BINS = 6 };
 static const double bin_top[BINS] = {0.02, 0.05, 0.10, 0.25, 0.50, 1.0};
-static const char *const bin_name[BINS] = {"0 < c/n <= 2 %",      "2 % < c/n <= 5 %",   "5 % < c/n <= 10 %",
-                                           "10 % < c/n <= 25 %", "25 % < c/n <= 50 %", "50 % < c/n"};
+static const char *const bin_name[BINS] = {"0 < c/n <= 2 %",     "2 % < c/n <= 5 %",
+                                           "5 % < c/n <= 10 %",  "10 % < c/n <= 25 %",
+                                           "25 % < c/n <= 50 %", "50 % < c/n"};
 
 /* Which problems a number is over. */
 typedef enum { OF_SOLVABLE, OF_ALL, OF_HARD, OF_BIN } subset;
@@ -38,8 +39,9 @@ static bool counts(const rex_trial *t, size_t g, subset of, int bin) {
 }
 
 /* The mean of `v` over the problems of a subset, or of v / by as a ratio of means. */
-static rex_status interval(const maker *m, size_t from, const double *v, const double *by, size_t stride,
-                           subset of, int bin, double lo, double hi, maybe *out, rex_err *e) {
+static rex_status interval(const maker *m, size_t from, const double *v, const double *by,
+                           size_t stride, subset of, int bin, double lo, double hi, maybe *out,
+                           rex_err *e) {
     const rex_trial *const t = m->t;
     size_t n = 0;
     *out = (maybe){false, {0}};
@@ -76,7 +78,7 @@ static void put(rex_jw *w, const char *key, const maybe *x) {
     rex_jw_obj_end(w);
 }
 
-/* ---- pass@k of the pool -------------------------------------------------------------------------- */
+/* ---- pass@k of the pool ------------------------------------------------------------------ */
 
 static rex_status scored(const rex_trial *t, rex_arena *a, rex_scored *s, rex_err *e) {
     const rex_trial_pool *const p = &t->p;
@@ -103,8 +105,8 @@ static rex_status scored(const rex_trial *t, rex_arena *a, rex_scored *s, rex_er
     return REX_OK;
 }
 
-static rex_status pool_stats(rex_trial *t, const rex_trial *vs, rex_arena *a, rex_passk *out, rex_passk *diff,
-                             rex_err *e) {
+static rex_status pool_stats(rex_trial *t, const rex_trial *vs, rex_arena *a, rex_passk *out,
+                             rex_passk *diff, rex_err *e) {
     rex_scored mine, theirs;
     rex_passk_opts o;
     rex_passk_defaults(&o);
@@ -156,7 +158,8 @@ static void put_task(const rex_trial *t, rex_jw *w) {
     else rex_jw_null(w);
 }
 
-static rex_status eval_json(rex_trial *t, const rex_trial *vs, rex_arena *a, rex_buf *b, rex_err *e) {
+static rex_status eval_json(rex_trial *t, const rex_trial *vs, rex_arena *a, rex_buf *b,
+                            rex_err *e) {
     rex_passk p, d;
     rex_str text;
     rex_jw w;
@@ -173,7 +176,7 @@ static rex_status eval_json(rex_trial *t, const rex_trial *vs, rex_arena *a, rex
     return REX_OK;
 }
 
-/* ---- rules ------------------------------------------------------------------------------------------ */
+/* ---- rules ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *key;
@@ -246,12 +249,13 @@ static rex_status put_rule(const maker *m, const rex_trial_result *r, rex_jw *w,
     rex_jw_obj_end(w);
     x.there = false;
     if (t->random)
-        REX_TRY(interval(m, r->from, r->s2c, t->random, 1, OF_SOLVABLE, 0, 0.0, (double)INFINITY, &x, e));
+        REX_TRY(interval(m, r->from, r->s2c, t->random, 1, OF_SOLVABLE, 0, 0.0, (double)INFINITY,
+                         &x, e));
     put(w, "vs_random", &x);
     x.there = false;
     if (t->random)
-        REX_TRY(interval(m, r->from, r->calls, t->random_calls, 1, OF_SOLVABLE, 0, 0.0, (double)INFINITY, &x,
-                         e));
+        REX_TRY(interval(m, r->from, r->calls, t->random_calls, 1, OF_SOLVABLE, 0, 0.0,
+                         (double)INFINITY, &x, e));
     put(w, "calls_vs_random", &x);
     rex_jw_key(w, "bins");
     rex_jw_arr(w);
@@ -346,11 +350,12 @@ static rex_status explore_json(rex_trial *t, rex_arena *a, rex_buf *b, rex_err *
     return REX_OK;
 }
 
-/* ---- tables ------------------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------ */
 
 static void cell(rex_buf *b, const maybe *x, int digits) {
     if (x->there)
-        rex_buf_addf(b, " %.*f [%.*f, %.*f] |", digits, x->iv.value, digits, x->iv.low, digits, x->iv.high);
+        rex_buf_addf(b, " %.*f [%.*f, %.*f] |", digits, x->iv.value, digits, x->iv.low, digits,
+                     x->iv.high);
     else
         rex_buf_addf(b, " - |");
 }
@@ -367,22 +372,26 @@ static void change(rex_buf *b, const maybe *x) {
 static rex_status rule_rows(const maker *m, rex_buf *b, rex_err *e) {
     const rex_trial *const t = m->t;
     maybe x = {false, {0}};
-    rex_buf_addf(b, "| rule | samples to correct, solvable | against random | hard | all | verifier calls, "
-                    "solvable | calls against random |\n|---|---|---|---|---|---|---|\n");
+    rex_buf_addf(
+        b, "| rule | samples to correct, solvable | against random | hard | all | verifier calls, "
+           "solvable | calls against random |\n|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < t->n_rule; i++) {
         const rex_trial_result *const r = &t->result[i];
         rex_buf_addf(b, "| %.*s |", (int)r->rule->name.n, r->rule->name.p);
-        REX_TRY(interval(m, r->from, r->s2c, NULL, 1, OF_SOLVABLE, 0, 1.0, (double)INFINITY, &x, e));
+        REX_TRY(
+            interval(m, r->from, r->s2c, NULL, 1, OF_SOLVABLE, 0, 1.0, (double)INFINITY, &x, e));
         cell(b, &x, 2);
         x.there = false;
         if (t->random)
-            REX_TRY(interval(m, r->from, r->s2c, t->random, 1, OF_SOLVABLE, 0, 0.0, (double)INFINITY, &x, e));
+            REX_TRY(interval(m, r->from, r->s2c, t->random, 1, OF_SOLVABLE, 0, 0.0,
+                             (double)INFINITY, &x, e));
         change(b, &x);
         REX_TRY(interval(m, r->from, r->s2c, NULL, 1, OF_HARD, 0, 1.0, (double)INFINITY, &x, e));
         cell(b, &x, 1);
         REX_TRY(interval(m, r->from, r->s2c, NULL, 1, OF_ALL, 0, 1.0, (double)INFINITY, &x, e));
         cell(b, &x, 1);
-        REX_TRY(interval(m, r->from, r->calls, NULL, 1, OF_SOLVABLE, 0, 1.0, (double)INFINITY, &x, e));
+        REX_TRY(
+            interval(m, r->from, r->calls, NULL, 1, OF_SOLVABLE, 0, 1.0, (double)INFINITY, &x, e));
         cell(b, &x, 2);
         x.there = false;
         if (t->random)
@@ -401,7 +410,8 @@ static rex_status wide_rows(const maker *m, bool bins, rex_buf *b, rex_err *e) {
     maybe x;
     rex_buf_addf(b, "\n| %s |", bins ? "samples to correct" : "pass@k");
     for (size_t j = 0; j < cols; j++)
-        bins ? rex_buf_addf(b, " %s |", bin_name[j]) : rex_buf_addf(b, " %lld |", (long long)t->k[j]);
+        bins ? rex_buf_addf(b, " %s |", bin_name[j])
+             : rex_buf_addf(b, " %lld |", (long long)t->k[j]);
     rex_buf_addf(b, "\n|---|");
     for (size_t j = 0; j < cols; j++) rex_buf_addf(b, "---|");
     rex_buf_addf(b, "\n");
@@ -410,9 +420,11 @@ static rex_status wide_rows(const maker *m, bool bins, rex_buf *b, rex_err *e) {
         rex_buf_addf(b, "| %.*s |", (int)r->rule->name.n, r->rule->name.p);
         for (size_t j = 0; j < cols; j++) {
             if (bins)
-                REX_TRY(interval(m, r->from, r->s2c, NULL, 1, OF_BIN, (int)j, 1.0, (double)INFINITY, &x, e));
+                REX_TRY(interval(m, r->from, r->s2c, NULL, 1, OF_BIN, (int)j, 1.0, (double)INFINITY,
+                                 &x, e));
             else
-                REX_TRY(interval(m, r->from, r->pass + j, NULL, t->n_k, OF_ALL, 0, 0.0, 1.0, &x, e));
+                REX_TRY(
+                    interval(m, r->from, r->pass + j, NULL, t->n_k, OF_ALL, 0, 0.0, 1.0, &x, e));
             cell(b, &x, bins ? 1 : 3);
         }
         rex_buf_addf(b, "\n");
@@ -424,9 +436,12 @@ static void learnt_lines(const rex_trial *t, rex_buf *b) {
     for (size_t i = 0; i < t->n_rule; i++) {
         const rex_trial_result *const r = &t->result[i];
         if (!r->chosen) continue;
-        rex_buf_addf(b, "\nauto verified the whole pools of the first %zu problems and took %.*s; its numbers "
-                        "are over the other %zu.\n\n| candidate | verifier calls on the first %zu |\n|---|---|\n",
-                     r->from, (int)r->chosen->name.n, r->chosen->name.p, t->p.groups - r->from, r->from);
+        rex_buf_addf(
+            b,
+            "\nauto verified the whole pools of the first %zu problems and took %.*s; its numbers "
+            "are over the other %zu.\n\n| candidate | verifier calls on the first %zu "
+            "|\n|---|---|\n",
+            r->from, (int)r->chosen->name.n, r->chosen->name.p, t->p.groups - r->from, r->from);
         for (size_t k = 0; k < t->n_candidate; k++) {
             const maybe x = {true, r->learnt[k]};
             rex_buf_addf(b, "| %.*s%s |", (int)t->candidate[k].name.n, t->candidate[k].name.p,
@@ -445,16 +460,20 @@ static rex_status explore_table(rex_trial *t, rex_arena *a, rex_buf *b, rex_err 
     for (size_t g = 0; g < t->p.groups; g++) solvable += t->c[g] > 0.0;
     REX_TRY(distinct(&m, REX_OUTCOME_TEXT, &texts, e));
     if (t->p.answers) REX_TRY(distinct(&m, REX_OUTCOME_ANSWER, &answers, e));
-    rex_buf_addf(b, "%zu problems, %zu samples, %zu problems solvable; %.1f [%.1f, %.1f] different texts",
-                 t->p.groups, t->p.total, solvable, texts.iv.value, texts.iv.low, texts.iv.high);
+    rex_buf_addf(
+        b, "%zu problems, %zu samples, %zu problems solvable; %.1f [%.1f, %.1f] different texts",
+        t->p.groups, t->p.total, solvable, texts.iv.value, texts.iv.low, texts.iv.high);
     if (answers.there)
         rex_buf_addf(b, ", %.1f [%.1f, %.1f] different answers", answers.iv.value, answers.iv.low,
                      answers.iv.high);
-    rex_buf_addf(b, " a problem. 95 %% intervals over problems; calls are verifier calls when one verdict "
-                    "serves all samples of the same %s.%s\n\n",
-                 t->p.by_answer ? "answer" : "text",
-                 t->known ? "" : " Not everything was verified: no numbers by difficulty, no pass@k of the "
-                                 "pool.");
+    rex_buf_addf(
+        b,
+        " a problem. 95 %% intervals over problems; calls are verifier calls when one verdict "
+        "serves all samples of the same %s.%s\n\n",
+        t->p.by_answer ? "answer" : "text",
+        t->known ? ""
+                 : " Not everything was verified: no numbers by difficulty, no pass@k of the "
+                   "pool.");
     REX_TRY(rule_rows(&m, b, e));
     REX_TRY(wide_rows(&m, false, b, e));
     if (t->known) REX_TRY(wide_rows(&m, true, b, e));
@@ -479,7 +498,8 @@ static void passk_rows(const rex_passk *p, rex_buf *b) {
         for (int i = 0; i < 3; i++) {
             const rex_interval *const iv = col[i].iv ? &col[i].iv[j] : NULL;
             if (iv && p->diff)
-                rex_buf_addf(b, " %+.4f [%+.4f, %+.4f], p = %.3g |", iv->value, iv->low, iv->high, iv->p);
+                rex_buf_addf(b, " %+.4f [%+.4f, %+.4f], p = %.3g |", iv->value, iv->low, iv->high,
+                             iv->p);
             else if (iv)
                 rex_buf_addf(b, " %.4f [%.4f, %.4f] |", iv->value, iv->low, iv->high);
         }
@@ -487,12 +507,15 @@ static void passk_rows(const rex_passk *p, rex_buf *b) {
     }
 }
 
-static rex_status eval_table(rex_trial *t, const rex_trial *vs, rex_arena *a, rex_buf *b, rex_err *e) {
+static rex_status eval_table(rex_trial *t, const rex_trial *vs, rex_arena *a, rex_buf *b,
+                             rex_err *e) {
     rex_passk p, d;
     REX_TRY(pool_stats(t, vs, a, &p, &d, e));
-    rex_buf_addf(b, "%s%s%zu problems, %zu samples; 95 %% intervals over problems and samples. avg@k is "
-                    "pass@1 at every k.\n\n", t->task ? rex_task_what(t->task)->name : "",
-                 t->task ? ": " : "", p.n_prompts, p.n_samples);
+    rex_buf_addf(
+        b,
+        "%s%s%zu problems, %zu samples; 95 %% intervals over problems and samples. avg@k is "
+        "pass@1 at every k.\n\n",
+        t->task ? rex_task_what(t->task)->name : "", t->task ? ": " : "", p.n_prompts, p.n_samples);
     passk_rows(&p, b);
     rex_buf_addf(b, "\nSamples to the first correct one: %.2f [%.2f, %.2f] over all problems",
                  p.s2c_all.value, p.s2c_all.low, p.s2c_all.high);
@@ -501,13 +524,14 @@ static rex_status eval_table(rex_trial *t, const rex_trial *vs, rex_arena *a, re
                      p.s2c_solvable.low, p.s2c_solvable.high);
     rex_buf_addf(b, ".\n");
     if (vs) {
-        rex_buf_addf(b, "\nDifference to %s, paired over %zu problems:\n\n", vs->p.path, d.n_prompts);
+        rex_buf_addf(b, "\nDifference to %s, paired over %zu problems:\n\n", vs->p.path,
+                     d.n_prompts);
         passk_rows(&d, b);
     }
     return REX_OK;
 }
 
-/* ---- orders and finds ------------------------------------------------------------------------------------ */
+/* ---- orders and finds -------------------------------------------------------------------- */
 
 static rex_str name_of(const rex_trial *t, size_t g) {
     return rex_records_name(t->p.rec, rex_records_group(t->p.rec, t->p.of[g][0]));
@@ -516,7 +540,8 @@ static rex_str name_of(const rex_trial *t, size_t g) {
 /* Places within the group as the file has it: rows that were left out keep theirs. */
 static int64_t place_of(const rex_trial *t, size_t g, int32_t i) {
     size_t n = 0;
-    const uint32_t *const all = rex_records_of(t->p.rec, rex_records_group(t->p.rec, t->p.of[g][0]), &n);
+    const uint32_t *const all =
+        rex_records_of(t->p.rec, rex_records_group(t->p.rec, t->p.of[g][0]), &n);
     const uint32_t row = t->p.of[g][i];
     size_t at = 0;
     while (at < n && all[at] != row) at++;
@@ -536,25 +561,27 @@ static void orders(const rex_trial *t, rex_buf *b) {
             rex_jw_str(&w, r->rule->name);
             rex_jw_key(&w, "order");
             rex_jw_arr(&w);
-            for (uint32_t k = 0; k < r->n_order[g]; k++) rex_jw_i64(&w, place_of(t, g, r->order[g][k]));
+            for (uint32_t k = 0; k < r->n_order[g]; k++)
+                rex_jw_i64(&w, place_of(t, g, r->order[g][k]));
             rex_jw_arr_end(&w);
             rex_jw_obj_end(&w);
             rex_buf_add(b, "\n", 1);
         }
 }
 
-static void found_line(const rex_trial *t, size_t g, uint32_t row, double samples, double calls, bool json,
-                       rex_buf *b) {
+static void found_line(const rex_trial *t, size_t g, uint32_t row, double samples, double calls,
+                       bool json, rex_buf *b) {
     const rex_str name = name_of(t, g);
     const bool any = row != UINT32_MAX;
     const rex_str text = any ? rex_trial_response(t, row) : (rex_str){NULL, 0};
     const rex_str said = any ? rex_trial_extracted(t, row) : (rex_str){NULL, 0};
     if (!json) {
         if (any)
-            rex_buf_addf(b, "%.*s: correct after %.0f verifier calls\n%.*s\n\n", (int)name.n, name.p, calls,
-                         (int)text.n, text.p ? text.p : "");
+            rex_buf_addf(b, "%.*s: correct after %.0f verifier calls\n%.*s\n\n", (int)name.n,
+                         name.p, calls, (int)text.n, text.p ? text.p : "");
         else
-            rex_buf_addf(b, "%.*s: none found in %.0f verifier calls\n\n", (int)name.n, name.p, calls);
+            rex_buf_addf(b, "%.*s: none found in %.0f verifier calls\n\n", (int)name.n, name.p,
+                         calls);
         return;
     }
     rex_jw w;
@@ -589,8 +616,8 @@ static void finds(const rex_trial *t, bool json, rex_buf *b) {
     for (size_t g = 0; s && g < t->p.groups; g++)
         found_line(t, g, s->found[g], 0.0, (double)s->spent[g], json, b);
     if (s && !json) {
-        rex_buf_addf(b, "%zu of %zu problems solved with %lld of %lld verifier calls", s->solved, t->p.groups,
-                     (long long)s->used, (long long)s->calls);
+        rex_buf_addf(b, "%zu of %zu problems solved with %lld of %lld verifier calls", s->solved,
+                     t->p.groups, (long long)s->used, (long long)s->calls);
         if (s->round_robin != SIZE_MAX)
             rex_buf_addf(b, "; dealt in turns they would have solved %zu", s->round_robin);
         rex_buf_addf(b, "\n");
@@ -599,11 +626,12 @@ static void finds(const rex_trial *t, bool json, rex_buf *b) {
     const rex_trial_result *const r = &t->result[0];
     for (size_t g = 0; g < t->p.groups; g++) {
         const bool any = r->found[g] != UINT32_MAX;
-        found_line(t, g, r->found[g], any ? r->s2c[g] : 0.0, r->calls[g] - (any ? 0.0 : 1.0), json, b);
+        found_line(t, g, r->found[g], any ? r->s2c[g] : 0.0, r->calls[g] - (any ? 0.0 : 1.0), json,
+                   b);
     }
 }
 
-/* ---- the pool with its verdicts --------------------------------------------------------------------------- */
+/* ---- the pool with its verdicts ---------------------------------------------------------- */
 
 static rex_status save_rows(rex_trial *t, rex_lines *l, rex_out *out, rex_arena *a, rex_err *e) {
     size_t row = 0;
@@ -657,10 +685,10 @@ rex_status rex_trial_save(rex_trial *t, const char *path, rex_err *e) {
     return s;
 }
 
-/* ---- one door ------------------------------------------------------------------------------------------------ */
+/* ---- one door ---------------------------------------------------------------------------- */
 
-rex_status rex_trial_text(rex_trial *t, rex_trial_form form, const rex_trial *vs, rex_arena *a, rex_str *out,
-                          rex_err *e) {
+rex_status rex_trial_text(rex_trial *t, rex_trial_form form, const rex_trial *vs, rex_arena *a,
+                          rex_str *out, rex_err *e) {
     rex_buf b;
     rex_status s = REX_OK;
     rex_buf_init(&b, 0);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * trial: the run. Random orders have closed forms wherever every verdict is known, with representatives
- * of outcomes as well; all other rules are walked. `auto` verifies the whole pools of the first problems,
- * takes the rule with the fewest calls there and is judged on the others alone.
+ * trial: the run. Random orders have closed forms wherever every verdict is known, with
+ * representatives of outcomes as well; all other rules are walked. `auto` verifies the whole pools
+ * of the first problems, takes the rule with the fewest calls there and is judged on the others
+ * alone.
  */
 #include "trial.h"
 
@@ -21,7 +22,7 @@ static const char with_rows[] =
 static const char without_rows[] =
     "votes,likelihood/outcome=auto,likelihood/likelihood=mean/outcome=auto,random/outcome=auto";
 
-/* ---- opening ------------------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 static rex_status read_k(rex_trial *t, rex_err *e) {
     const char *p = t->o.k;
@@ -54,31 +55,38 @@ static rex_status open_trial(rex_trial *t, const char *pool, const char *feature
     if (t->o.rules)
         REX_TRY(rex_rules_read(t->a, t->o.rules, "--rules", t->o.seed, &t->rule, &t->n_rule, e));
     if (t->o.until && t->n_rule != 1)
-        return rex_fail(e, REX_EARG, -1, "stopping at what is found first needs one rule, not %zu", t->n_rule);
+        return rex_fail(e, REX_EARG, -1, "stopping at what is found first needs one rule, not %zu",
+                        t->n_rule);
     bool learns = false;
     for (size_t i = 0; i < t->n_rule; i++) {
         learns = learns || t->rule[i].learned;
         if (!t->rule[i].learned && rex_select_uses_rows(&t->rule[i].o) && (!features || !*features))
-            return rex_fail(e, REX_EARG, -1, "rule %.*s needs --features FILE", (int)t->rule[i].name.n,
-                            t->rule[i].name.p);
+            return rex_fail(e, REX_EARG, -1, "rule %.*s needs --features FILE",
+                            (int)t->rule[i].name.n, t->rule[i].name.p);
     }
     const bool named = t->o.candidates && *t->o.candidates;
     if (learns) {
-        REX_TRY(rex_rules_read(t->a, named ? t->o.candidates : features && *features ? with_rows : without_rows,
+        REX_TRY(rex_rules_read(t->a,
+                               named                   ? t->o.candidates
+                               : features && *features ? with_rows
+                                                       : without_rows,
                                "--candidates", t->o.seed, &t->candidate, &t->n_candidate, e));
         for (size_t i = 0; i < t->n_candidate; i++)
             if (t->candidate[i].learned)
-                return rex_fail(e, REX_EARG, -1, "--candidates: auto cannot be one of its own candidates");
+                return rex_fail(e, REX_EARG, -1,
+                                "--candidates: auto cannot be one of its own candidates");
     }
     REX_TRY(rex_trial_read(t, pool, features, e));
     if (learns && t->o.learn >= (int64_t)t->p.groups)
-        return rex_fail(e, REX_ELIMIT, -1, "%s: auto learns from the first %lld problems, the pool has %zu: "
-                        "lower --learn", pool, (long long)t->o.learn, t->p.groups);
+        return rex_fail(e, REX_ELIMIT, -1,
+                        "%s: auto learns from the first %lld problems, the pool has %zu: "
+                        "lower --learn",
+                        pool, (long long)t->o.learn, t->p.groups);
     return read_k(t, e);
 }
 
-rex_status rex_trial_open(const rex_trial_opts *o, rex_task *task, rex_pool *workers, const char *pool,
-                          const char *features, rex_trial **out, rex_err *e) {
+rex_status rex_trial_open(const rex_trial_opts *o, rex_task *task, rex_pool *workers,
+                          const char *pool, const char *features, rex_trial **out, rex_err *e) {
     *out = NULL;
     rex_trial *const t = rex_mem_take(1, sizeof *t, e);
     if (!t) return REX_ENOMEM;
@@ -102,7 +110,7 @@ void rex_trial_close(rex_trial *t) {
     rex_mem_free(t);
 }
 
-/* ---- random, in closed form --------------------------------------------------------------------------- */
+/* ---- random, in closed form -------------------------------------------------------------- */
 
 typedef struct {
     int64_t key;
@@ -114,9 +122,10 @@ static int by_key(const void *x, const void *y) {
     return (a->key > b->key) - (a->key < b->key);
 }
 
-/* The expected number of distinct keys in a random order of these rows up to and with its first right one
- * of `right`. A key with w wrong and c right rows is met unless all its wrong rows come behind the first
- * right one and that is another key's: 1 - (right - c) / (right + w). With none right: all keys. */
+/* The expected number of distinct keys in a random order of these rows up to and with its first
+ * right one of `right`. A key with w wrong and c right rows is met unless all its wrong rows come
+ * behind the first right one and that is another key's: 1 - (right - c) / (right + w). With none
+ * right: all keys. */
 static double expected_calls(keyed *row, size_t n, size_t right) {
     double sum = 0.0;
     qsort(row, n, sizeof *row, by_key);
@@ -130,8 +139,8 @@ static double expected_calls(keyed *row, size_t n, size_t right) {
 }
 
 /* A whole order of the group under the seed: representatives first, then the others. */
-static rex_status whole_order(rex_trial *t, const rex_trial_rule *r, size_t g, rex_arena *a, int64_t **out,
-                              size_t *n_rep, rex_err *e) {
+static rex_status whole_order(rex_trial *t, const rex_trial_rule *r, size_t g, rex_arena *a,
+                              int64_t **out, size_t *n_rep, rex_err *e) {
     const size_t n = t->p.count[g];
     int64_t *label = NULL;
     rex_select *s = NULL;
@@ -153,7 +162,8 @@ static rex_status whole_order(rex_trial *t, const rex_trial_rule *r, size_t g, r
     return st;
 }
 
-static rex_status random_group(rex_trial *t, rex_trial_result *res, size_t g, rex_arena *a, rex_err *e) {
+static rex_status random_group(rex_trial *t, rex_trial_result *res, size_t g, rex_arena *a,
+                               rex_err *e) {
     const rex_trial_rule *const r = res->chosen ? res->chosen : res->rule;
     const size_t n = t->p.count[g];
     size_t n_rep = 0, right = 0, first = 0;
@@ -221,7 +231,7 @@ static rex_status walk_or_count(rex_trial *t, rex_trial_result *r, size_t n, siz
     return s;
 }
 
-/* ---- learning ----------------------------------------------------------------------------------------------- */
+/* ---- learning ---------------------------------------------------------------------------- */
 
 static rex_status judge_groups(rex_trial *t, size_t g0, size_t g1, rex_err *e) {
     uint32_t *const row = rex_mem_take(t->p.total + 1, sizeof *row, e);
@@ -240,7 +250,8 @@ static rex_status judge_groups(rex_trial *t, size_t g0, size_t g1, rex_err *e) {
     return s;
 }
 
-/* The candidate with the fewest calls on the first problems; equal ones by their place in the list. */
+/* The candidate with the fewest calls on the first problems; equal ones by their place in the list.
+ */
 static rex_status learn(rex_trial *t, rex_trial_result *res, rex_err *e) {
     const size_t L = (size_t)t->o.learn;
     REX_TRY(judge_groups(t, 0, L, e));
@@ -274,7 +285,7 @@ static rex_status learn(rex_trial *t, rex_trial_result *res, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- the run --------------------------------------------------------------------------------------------------- */
+/* ---- the run ----------------------------------------------------------------------------- */
 
 static rex_status look_at_pool(rex_trial *t, rex_err *e) {
     const size_t n = t->p.groups;
@@ -295,8 +306,8 @@ static rex_status look_at_pool(rex_trial *t, rex_err *e) {
     return REX_OK;
 }
 
-/* Chance on this pool, the baseline of every comparison: closed where all is known, otherwise the plain
- * random rule if it was among those asked for. */
+/* Chance on this pool, the baseline of every comparison: closed where all is known, otherwise the
+ * plain random rule if it was among those asked for. */
 static rex_status baseline(rex_trial *t, rex_err *e) {
     rex_trial_rule plain = {.name = rex_str_of("random")};
     rex_trial_result r;

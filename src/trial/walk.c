@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * walk: down the orders to the first correct sample. A chain is one order: (rule, group, first pick). It
- * goes as far as verdicts are known and waits at the first row without one; what all chains wait for is
- * verified together, then they go on. Where everything is known that is one round. Chains share nothing
- * but the pool, so they run side by side; results are gathered in order.
+ * walk: down the orders to the first correct sample. A chain is one order: (rule, group, first
+ * pick). It goes as far as verdicts are known and waits at the first row without one; what all
+ * chains wait for is verified together, then they go on. Where everything is known that is one
+ * round. Chains share nothing but the pool, so they run side by side; results are gathered in
+ * order.
  */
 #include "trial.h"
 
@@ -37,13 +38,14 @@ typedef struct {
     } *bad; /* per worker: of the first chain that failed */
 } walk;
 
-/* ---- features and orders ------------------------------------------------------------------------ */
+/* ---- features and orders ----------------------------------------------------------------- */
 
 rex_status rex_trial_project(rex_trial *t, const rex_trial_rule *r, rex_err *e) {
     const int64_t dim = r->o.proj_dim;
     if (!rex_select_uses_rows(&r->o)) return REX_OK;
     if (!t->p.m.p)
-        return rex_fail(e, REX_EARG, -1, "rule %.*s needs --features FILE", (int)r->name.n, r->name.p);
+        return rex_fail(e, REX_EARG, -1, "rule %.*s needs --features FILE", (int)r->name.n,
+                        r->name.p);
     if (!r->project || dim <= 0 || t->p.m.cols <= dim) return REX_OK;
     for (size_t i = 0; i < t->n_proj; i++)
         if (t->proj[i].dim == dim && t->proj[i].kind == r->proj) return REX_OK;
@@ -64,7 +66,8 @@ rex_status rex_trial_project(rex_trial *t, const rex_trial_rule *r, rex_err *e) 
 static rex_matrix features_of(const rex_trial *t, const rex_trial_rule *r) {
     if (!rex_select_uses_rows(&r->o)) return (rex_matrix){0};
     for (size_t i = 0; r->project && i < t->n_proj; i++)
-        if (t->proj[i].dim == r->o.proj_dim && t->proj[i].kind == r->proj && t->p.m.cols > r->o.proj_dim)
+        if (t->proj[i].dim == r->o.proj_dim && t->proj[i].kind == r->proj &&
+            t->p.m.cols > r->o.proj_dim)
             return (rex_matrix){t->proj[i].v, t->p.m.rows, t->proj[i].dim, REX_ELEM_F32};
     return t->p.m;
 }
@@ -90,13 +93,17 @@ rex_status rex_trial_order(const rex_trial *t, size_t group, const rex_trial_rul
     for (size_t i = 0; i < n; i++) row[i] = t->p.of[group][i];
     REX_TRY(rex_trial_likelihoods(t, group, r, a, &l, e));
     REX_TRY(rex_trial_labels(t, group, o.outcome, a, &label, e));
-    const rex_select_rows rows = {.size = sizeof rows, .m = features_of(t, r), .row = row, .n = (int64_t)n,
-                                  .l = l, .outcome = label};
+    const rex_select_rows rows = {.size = sizeof rows,
+                                  .m = features_of(t, r),
+                                  .row = row,
+                                  .n = (int64_t)n,
+                                  .l = l,
+                                  .outcome = label};
     REX_TRY(rex_select_open(&o, rex_records_hash(t->p.rec, from), NULL, out, e));
     return rex_select_add(*out, &rows, e);
 }
 
-/* ---- one chain -------------------------------------------------------------------------------------- */
+/* ---- one chain --------------------------------------------------------------------------- */
 
 static int by_number(const void *x, const void *y) {
     const int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
@@ -104,7 +111,8 @@ static int by_number(const void *x, const void *y) {
 }
 
 /* The distinct keys among these places. */
-static rex_status count_calls(const rex_trial *t, const chain *c, int64_t n, int64_t *out, rex_err *e) {
+static rex_status count_calls(const rex_trial *t, const chain *c, int64_t n, int64_t *out,
+                              rex_err *e) {
     int64_t *const key = rex_arena_take(c->a, (size_t)n + 1, sizeof *key, e);
     if (!key) return REX_ENOMEM;
     for (int64_t i = 0; i < n; i++) key[i] = t->p.key[t->p.of[c->group][c->place[i]]];
@@ -143,8 +151,9 @@ static rex_status go_on(walk *w, chain *c, rex_err *e) {
         REX_TRY(rex_arena_open(0, &c->a, e));
         c->place = rex_arena_take(c->a, (size_t)n + 1, sizeof *c->place, e);
         if (!c->place) return REX_ENOMEM;
-        REX_TRY(rex_trial_order(t, c->group, r, t->o.seed + (uint64_t)(c->first < 0 ? c->variant : 0),
-                                c->first, c->a, &c->s, e));
+        REX_TRY(rex_trial_order(t, c->group, r,
+                                t->o.seed + (uint64_t)(c->first < 0 ? c->variant : 0), c->first,
+                                c->a, &c->s, e));
     }
     while (c->found == 0) {
         if (!c->waits) {
@@ -188,7 +197,7 @@ static void one_chain(void *ud, size_t item, int worker) {
     if (s != REX_OK || c->done) drop(c);
 }
 
-/* ---- rounds --------------------------------------------------------------------------------------------- */
+/* ---- rounds ------------------------------------------------------------------------------ */
 
 static rex_status first_failure(const walk *w, rex_err *e) {
     const struct failure *first = NULL;
@@ -223,7 +232,8 @@ static rex_status rounds(walk *w, rex_err *e) {
     while (w->n_active > 0) {
         rex_pool_run(w->t->workers, w->n_active, one_chain, w);
         REX_TRY(first_failure(w, e));
-        if (rex_cancelled()) return rex_fail(e, REX_ECANCEL, -1, "stopped while going down the orders");
+        if (rex_cancelled())
+            return rex_fail(e, REX_ECANCEL, -1, "stopped while going down the orders");
         size_t left = 0;
         for (size_t i = 0; i < w->n_active; i++)
             if (!w->c[w->active[i]].done) w->active[left++] = w->active[i];
@@ -233,11 +243,11 @@ static rex_status rounds(walk *w, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- which chains ----------------------------------------------------------------------------------------- */
+/* ---- which chains ------------------------------------------------------------------------ */
 
 /* The first of each outcome of a group, its representatives: what --exact begins with. */
-static rex_status representatives(const rex_trial *t, size_t group, const rex_trial_rule *r, rex_arena *a,
-                                  int64_t **rep, size_t *n, rex_err *e) {
+static rex_status representatives(const rex_trial *t, size_t group, const rex_trial_rule *r,
+                                  rex_arena *a, int64_t **rep, size_t *n, rex_err *e) {
     int64_t *label = NULL;
     REX_TRY(rex_trial_labels(t, group, r->o.outcome, a, &label, e));
     *n = t->p.count[group];
@@ -320,7 +330,8 @@ static rex_status gather(const walk *w, size_t g0, size_t g1, size_t n, rex_err 
 
 static rex_status open_walk(walk *w, size_t n, size_t g0, size_t g1, rex_arena *a, rex_err *e) {
     for (size_t r = 0; r < n; r++)
-        REX_TRY(rex_trial_project(w->t, w->result[r].chosen ? w->result[r].chosen : w->result[r].rule, e));
+        REX_TRY(rex_trial_project(
+            w->t, w->result[r].chosen ? w->result[r].chosen : w->result[r].rule, e));
     for (int pass = 0; pass < 2; pass++) { /* first they are counted */
         w->n = 0;
         for (size_t r = 0; r < n; r++)
@@ -329,13 +340,15 @@ static rex_status open_walk(walk *w, size_t n, size_t g0, size_t g1, rex_arena *
         if (!w->c) return REX_ENOMEM;
     }
     w->active = rex_mem_take(w->n + 1, sizeof *w->active, e);
-    w->bad = w->active ? rex_mem_take((size_t)rex_pool_size(w->t->workers), sizeof *w->bad, e) : NULL;
+    w->bad =
+        w->active ? rex_mem_take((size_t)rex_pool_size(w->t->workers), sizeof *w->bad, e) : NULL;
     if (!w->bad) return REX_ENOMEM;
     for (size_t i = 0; i < w->n; i++) w->active[w->n_active++] = i;
     return REX_OK;
 }
 
-rex_status rex_trial_walk(rex_trial *t, rex_trial_result *r, size_t n, size_t g0, size_t g1, rex_err *e) {
+rex_status rex_trial_walk(rex_trial *t, rex_trial_result *r, size_t n, size_t g0, size_t g1,
+                          rex_err *e) {
     walk w = {.t = t, .result = r};
     rex_arena *a = NULL;
     if (n == 0 || g0 == g1) return REX_OK;
@@ -351,7 +364,8 @@ rex_status rex_trial_walk(rex_trial *t, rex_trial_result *r, size_t n, size_t g0
     return s;
 }
 
-rex_status rex_trial_result_open(rex_trial *t, const rex_trial_rule *rule, rex_trial_result *r, rex_err *e) {
+rex_status rex_trial_result_open(rex_trial *t, const rex_trial_rule *rule, rex_trial_result *r,
+                                 rex_err *e) {
     const size_t n = t->p.groups;
     *r = (rex_trial_result){.rule = rule};
     r->s2c = rex_arena_zero(t->a, n, sizeof *r->s2c, e);
@@ -360,7 +374,8 @@ rex_status rex_trial_result_open(rex_trial *t, const rex_trial_rule *rule, rex_t
     r->found = rex_arena_take(t->a, n, sizeof *r->found, e);
     r->order = rex_arena_take(t->a, n, sizeof *r->order, e);
     r->n_order = rex_arena_zero(t->a, n, sizeof *r->n_order, e);
-    if (!r->s2c || !r->calls || !r->pass || !r->found || !r->order || !r->n_order) return REX_ENOMEM;
+    if (!r->s2c || !r->calls || !r->pass || !r->found || !r->order || !r->n_order)
+        return REX_ENOMEM;
     for (size_t g = 0; g < n; g++) {
         r->found[g] = UINT32_MAX;
         r->order[g] = rex_arena_take(t->a, REX_TRIAL_SHOWN, sizeof **r->order, e);

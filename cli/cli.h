@@ -31,6 +31,7 @@ typedef struct {
 
 /* One line per command, in the order of `repexp help`. */
 #define REX_CMDS(X)                                                                          \
+    X(demo)                                                                                  \
     X(select) X(score) X(passk)                                                              \
     X(advantage)                                                                             \
     X(tokenize) X(inspect)                                                                   \
@@ -45,6 +46,9 @@ REX_CMDS(X)
 
 /* stdout, sticky and checked: everything a command prints as data. */
 REX_MUST rex_status rex_cli_print(const rex_buf *b, rex_err *e);
+/* Runs a command line ("explore", "--model", ...; the strings are writable) as if it had been typed, except
+ * that what it prints on stdout goes to `out`. `quiet` adds --quiet. Not nested. */
+REX_MUST rex_status rex_cli_call(int argc, char **argv, bool quiet, rex_buf *out, rex_err *e);
 /* A note for people on stderr, unless --quiet. */
 void rex_cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -16,11 +16,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OPTS_MAX 8192 /* bytes of the largest option struct */
-
 static struct {
     bool quiet, tty, stdout_gone;
     int shown; /* columns of the moving line that is on the terminal */
+    rex_buf *capture; /* stdout of a command that another command runs */
 } term;
 
 static const rex_cmd *const commands[] = {
@@ -98,6 +97,10 @@ static void on_progress(void *ud, const rex_progress *p, double rate, double eta
 
 rex_status rex_cli_print(const rex_buf *b, rex_err *e) {
     REX_TRY(rex_buf_check(b, e));
+    if (term.capture) {
+        rex_buf_add(term.capture, b->p, b->n);
+        return rex_buf_check(term.capture, e);
+    }
     clear_line();
     for (size_t at = 0; at < b->n;) {
         const ssize_t n = write(STDOUT_FILENO, b->p + at, b->n - at);
@@ -291,22 +294,35 @@ static bool quiet_in(const rex_cmd *c, const void *opts) {
 }
 
 static rex_status run(const rex_cmd *c, int argc, char **argv, rex_err *e) {
-    static union {
-        max_align_t align;
-        unsigned char bytes[OPTS_MAX];
-    } opts;
-    rex_assert(c->opt_bytes <= sizeof opts);
     if (wants_help(argc, argv)) return help_one(c, e);
     rex_arena *a;
     REX_TRY(rex_arena_open(0, &a, e));
-    rex_opt_defaults(c->opt, c->n_opt, &opts, c->opt_bytes);
+    rex_status s = REX_ENOMEM;
     int n_pos = 0;
-    rex_status s = rex_opt_args(a, c->opt, c->n_opt, &opts, argc, argv, &n_pos, e);
+    void *const opts = rex_arena_zero(a, 1, c->opt_bytes, e);
+    if (opts) {
+        rex_opt_defaults(c->opt, c->n_opt, opts, c->opt_bytes);
+        s = rex_opt_args(a, c->opt, c->n_opt, opts, argc, argv, &n_pos, e);
+    }
     if (s == REX_OK) {
-        term.quiet = quiet_in(c, &opts);
-        s = c->run(&opts, n_pos, argv, e);
+        term.quiet = term.quiet || quiet_in(c, opts);
+        s = c->run(opts, n_pos, argv, e);
     }
     rex_arena_close(a);
+    return s;
+}
+
+rex_status rex_cli_call(int argc, char **argv, bool quiet, rex_buf *out, rex_err *e) {
+    int words = 0;
+    const bool was = term.quiet;
+    rex_assert(argc > 0 && !term.capture);
+    const rex_cmd *const c = find(argc, argv, &words);
+    rex_assert(c != NULL);
+    term.capture = out;
+    term.quiet = term.quiet || quiet;
+    const rex_status s = run(c, argc - words, argv + words, e);
+    term.quiet = was;
+    term.capture = NULL;
     return s;
 }
 

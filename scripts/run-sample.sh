@@ -6,7 +6,7 @@ set -eu
 repexp=$1
 pool=samples/countdown4-t06
 has() { "$repexp" man --list | grep -qx "$1"; }
-if has demo; then
+if has demo && [ -d models/countdown4 ]; then
     exec "$repexp" demo
 fi
 if has passk; then

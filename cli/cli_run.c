@@ -71,7 +71,7 @@ rex_status rex_cli_put(const rex_cli_folder *f, const char *name, rex_str text, 
     return rex_out_commit(out, e);
 }
 
-/* ---- pools ------------------------------------------------------------------------------- */
+/* ---- pools -------------------------------------------------------------------------------- */
 
 static rex_status put_prompts(const rex_cli_run *r, const rex_task *t, const rex_cli_folder *f,
                               rex_arena *a, rex_err *e) {
@@ -144,7 +144,7 @@ rex_status rex_cli_make_pool(const rex_cli_run *r, const rex_task *t, const rex_
     return g->run(o, 0, NULL, e);
 }
 
-/* ---- run.json ---------------------------------------------------------------------------- */
+/* ---- run.json ----------------------------------------------------------------------------- */
 
 /* A file's bytes as 16 hex digits; of a folder: its configuration, weights and tokenizer by name.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cli_run: what `explore` and `eval` share: run folders, and pools that a model makes for a task. A pool
- * is made by `generate` itself, called with the options that both have.
+ * cli_run: what `explore` and `eval` share: run folders, and pools that a model makes for a task. A
+ * pool is made by `generate` itself, called with the options that both have.
  */
 #ifndef REX_CLI_RUN_H
 #define REX_CLI_RUN_H
@@ -45,20 +45,22 @@ typedef struct {
     bool passing;
 } rex_cli_folder;
 
+/* --out, or a passing folder; `below`: a folder in it. */
 REX_MUST rex_status rex_cli_folder_open(const rex_cli_run *r, const char *below, rex_arena *a,
                                         rex_cli_folder *f, rex_err *e);
 /* Removes the folder if it was a passing one. */
 void rex_cli_folder_close(rex_cli_folder *f);
-/* Problems of the task to prompts.jsonl, samples to pool.jsonl, states to features.npy (if `states`).
- * `set`: n_set pairs of option and value that go before the run's own. */
-REX_MUST rex_status rex_cli_make_pool(const rex_cli_run *r, const rex_task *t, const rex_cli_folder *f,
-                                      bool states, const char *const *set, size_t n_set, rex_arena *a,
-                                      rex_err *e);
+/* Problems of the task to prompts.jsonl, samples to pool.jsonl, states to features.npy (if
+ * `states`). `set`: n_set pairs of option and value that go before the run's own. */
+REX_MUST rex_status rex_cli_make_pool(const rex_cli_run *r, const rex_task *t,
+                                      const rex_cli_folder *f, bool states, const char *const *set,
+                                      size_t n_set, rex_arena *a, rex_err *e);
 /* A text as a file of the folder, written aside and renamed. */
-REX_MUST rex_status rex_cli_put(const rex_cli_folder *f, const char *name, rex_str text, rex_arena *a,
-                                rex_err *e);
+REX_MUST rex_status rex_cli_put(const rex_cli_folder *f, const char *name, rex_str text,
+                                rex_arena *a, rex_err *e);
 /* run.json; `fact`: n_fact pairs of label and text for people. */
 REX_MUST rex_status rex_cli_put_run(const rex_cli_run *r, const rex_cli_folder *f, const char *task,
-                                    const char *const *fact, size_t n_fact, rex_arena *a, rex_err *e);
+                                    const char *const *fact, size_t n_fact, rex_arena *a,
+                                    rex_err *e);
 
 #endif

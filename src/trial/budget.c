@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * budget: a number of verifier calls dealt to the problems where the next one is most likely to
- * succeed. The outcomes of a problem are met in the order of its rule; m is the next one's share of
- * the mass of all outcomes, f the share of those that were found wrong. With even odds, before any
- * call, that anything in the pool is right, and the right outcome drawn in proportion to mass, the
- * chance that the next call succeeds is (m / 2) / (1 - f / 2). The largest chance goes first, equal
- * ones by the order of the pool.
+ * succeed. The outcomes of a problem are met in the order of its rule. After r wrong ones a problem
+ * whose chance per call is drawn from a beta law succeeds next with a chance in proportion to 1 /
+ * (r + c): a problem that has failed often is a hard one. The share m of the next outcome in the
+ * mass of the pool speaks for it, but less than in proportion (sure models are wrong, too): the
+ * index is m^(1/4) / (r + 4). The largest goes first, equal ones by the order of the pool.
  */
 #include "trial.h"
 
@@ -16,7 +16,6 @@ typedef struct {
     uint32_t *row;   /* one row per key, in the order of the rule */
     double *share;   /* its share of the mass */
     size_t n, at;
-    double wrong;    /* f */
     bool closed;
 } queue;
 
@@ -57,9 +56,10 @@ static rex_status open_queue(rex_trial *t, const rex_trial_rule *r, size_t g, qu
     return st;
 }
 
+/* Not a probability, but in the order of one; below 0: nothing is left. */
 static double chance(const queue *q) {
     if (q->closed || q->at == q->n) return -1.0;
-    return 0.5 * q->share[q->at] / (1.0 - 0.5 * q->wrong);
+    return sqrt(sqrt(q->share[q->at])) / ((double)q->at + 4.0);
 }
 
 static rex_status one_call(rex_trial *t, queue *q, size_t g, rex_err *e) {
@@ -73,7 +73,6 @@ static rex_status one_call(rex_trial *t, queue *q, size_t g, rex_err *e) {
         q->closed = true;
         return REX_OK;
     }
-    q->wrong += q->share[q->at];
     q->at++;
     return REX_OK;
 }

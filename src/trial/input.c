@@ -11,7 +11,8 @@
 
 #include "../tasks/tasks.h"
 
-/* ---- equal texts, equal numbers ---------------------------------------------------------- */
+/* ---- equal texts, equal numbers -----------------------------------------------------------------
+ */
 
 typedef struct {
     uint32_t *slot; /* number + 1; 0 is free */
@@ -38,7 +39,7 @@ static uint32_t intern(interner *x, rex_str s) {
     return x->slot[k] - 1;
 }
 
-/* ---- columns ----------------------------------------------------------------------------- */
+/* ---- columns ------------------------------------------------------------------------------ */
 
 rex_str rex_trial_response(const rex_trial *t, size_t row) {
     const rex_str s = rex_records_str(t->p.rec, REX_FI_TEXT, row);
@@ -141,7 +142,7 @@ static rex_status number_keys(rex_trial *t, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- claims ------------------------------------------------------------------------------ */
+/* ---- claims ------------------------------------------------------------------------------- */
 
 /* Golds by prompt_id, from --data. */
 static rex_status golds_from_data(rex_trial *t, rex_err *e) {
@@ -222,7 +223,7 @@ static rex_status make_claims(rex_trial *t, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- verdicts ---------------------------------------------------------------------------- */
+/* ---- verdicts ----------------------------------------------------------------------------- */
 
 rex_status rex_trial_judge(rex_trial *t, const uint32_t *row, size_t n, rex_err *e) {
     rex_trial_pool *const p = &t->p;
@@ -314,7 +315,7 @@ static void drop_broken(rex_trial *t) {
     p->groups = kept_groups;
 }
 
-/* ---- reading ----------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------ */
 
 static rex_status open_records(rex_trial *t, const char *pool, rex_err *e) {
     rex_trial_pool *const p = &t->p;

@@ -58,6 +58,14 @@ static rex_status interval(const maker *m, size_t from, const double *v, const d
     b.lo = lo;
     b.hi = hi;
     out->there = true;
+    bool same = lo == 0.0 && hi == 1.0 && (m->v[0] == lo || m->v[0] == hi);
+    for (size_t i = 1; same && i < n; i++) same = m->v[i] == m->v[0];
+    if (same && !by) { /* nothing to redraw: the exact binomial bound over problems */
+        const double far = rex_pow(0.025, 1.0 / (double)n), at = m->v[0];
+        out->iv = (rex_interval){
+            .value = at, .low = at > 0.0 ? far : 0.0, .high = at > 0.0 ? 1.0 : 1.0 - far, .p = 1.0};
+        return REX_OK;
+    }
     return by ? rex_ratio_interval(t->workers, m->v, m->w, n, &b, &out->iv, e)
               : rex_mean_interval(t->workers, m->v, n, &b, &out->iv, e);
 }
@@ -78,7 +86,7 @@ static void put(rex_jw *w, const char *key, const maybe *x) {
     rex_jw_obj_end(w);
 }
 
-/* ---- pass@k of the pool ------------------------------------------------------------------ */
+/* ---- pass@k of the pool ------------------------------------------------------------------- */
 
 static rex_status scored(const rex_trial *t, rex_arena *a, rex_scored *s, rex_err *e) {
     const rex_trial_pool *const p = &t->p;
@@ -176,7 +184,7 @@ static rex_status eval_json(rex_trial *t, const rex_trial *vs, rex_arena *a, rex
     return REX_OK;
 }
 
-/* ---- rules ------------------------------------------------------------------------------- */
+/* ---- rules -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *key;
@@ -350,7 +358,7 @@ static rex_status explore_json(rex_trial *t, rex_arena *a, rex_buf *b, rex_err *
     return REX_OK;
 }
 
-/* ---- tables ------------------------------------------------------------------------------ */
+/* ---- tables ------------------------------------------------------------------------------- */
 
 static void cell(rex_buf *b, const maybe *x, int digits) {
     if (x->there)
@@ -531,7 +539,7 @@ static rex_status eval_table(rex_trial *t, const rex_trial *vs, rex_arena *a, re
     return REX_OK;
 }
 
-/* ---- orders and finds -------------------------------------------------------------------- */
+/* ---- orders and finds --------------------------------------------------------------------- */
 
 static rex_str name_of(const rex_trial *t, size_t g) {
     return rex_records_name(t->p.rec, rex_records_group(t->p.rec, t->p.of[g][0]));
@@ -631,7 +639,7 @@ static void finds(const rex_trial *t, bool json, rex_buf *b) {
     }
 }
 
-/* ---- the pool with its verdicts ---------------------------------------------------------- */
+/* ---- the pool with its verdicts ----------------------------------------------------------- */
 
 static rex_status save_rows(rex_trial *t, rex_lines *l, rex_out *out, rex_arena *a, rex_err *e) {
     size_t row = 0;
@@ -685,7 +693,7 @@ rex_status rex_trial_save(rex_trial *t, const char *path, rex_err *e) {
     return s;
 }
 
-/* ---- one door ---------------------------------------------------------------------------- */
+/* ---- one door ----------------------------------------------------------------------------- */
 
 rex_status rex_trial_text(rex_trial *t, rex_trial_form form, const rex_trial *vs, rex_arena *a,
                           rex_str *out, rex_err *e) {

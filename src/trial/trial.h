@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * trial: what the order of a pool saves of a verifier. The policy of `explore` and `eval`: which rules,
- * which trials, who is verified and when, statistics over orders. The public functions stand in repexp.h.
- * Rows are those of the record file; a group is one prompt; a key is what one verdict serves: the
- * extracted answer where the task's verdict depends on it alone, otherwise the text.
+ * trial: what the order of a pool saves of a verifier. The policy of `explore` and `eval`: which
+ * rules, which trials, who is verified and when, statistics over orders. The public functions stand
+ * in repexp.h. Rows are those of the record file; a group is one prompt; a key is what one verdict
+ * serves: the extracted answer where the task's verdict depends on it alone, otherwise the text.
  */
 #ifndef REX_TRIAL_H
 #define REX_TRIAL_H
@@ -25,7 +25,7 @@ REX_MUST rex_status rex_rules_read(rex_arena *a, const char *text, const char *w
 /* The members of a rule's settings. */
 void rex_rule_json(const rex_trial_rule *r, rex_jw *w);
 
-/* ---- the pool (input.c) ---------------------------------------------------------------------------- */
+/* ---- the pool (input.c) ------------------------------------------------------------------- */
 
 typedef enum { REX_ROW_UNKNOWN, REX_ROW_WRONG, REX_ROW_RIGHT, REX_ROW_BROKEN } rex_row_state;
 
@@ -57,7 +57,7 @@ typedef struct {
     double *s2c, *calls; /* per group: means over the trials */
     double *pass;        /* (groups, n_k) */
     uint32_t *found;     /* per group: the row that was first correct, UINT32_MAX: none */
-    int32_t **order;     /* per group: the beginning of the first trial's order; places in the group */
+    int32_t **order; /* per group: the beginning of the first trial's order; places in the group */
     uint32_t *n_order;
     size_t from;         /* groups before this one do not count (auto learnt from them) */
     size_t variants;     /* orders per group, at most; 0: closed form */
@@ -99,10 +99,11 @@ struct rex_trial {
     double *random;           /* per group: samples-to-correct at random; NULL unknown */
     double *random_calls;     /* per group: calls at random, distinct outcomes only */
     bool known;               /* every row has its verdict */
-    rex_err err;
 };
 
-REX_MUST rex_status rex_trial_read(rex_trial *t, const char *pool, const char *features, rex_err *e);
+/* Pool, features, stored rewards; verifies what is to be verified at once. */
+REX_MUST rex_status rex_trial_read(rex_trial *t, const char *pool, const char *features,
+                                   rex_err *e);
 /* Verdicts for these rows, served to the others of their keys as well. */
 REX_MUST rex_status rex_trial_judge(rex_trial *t, const uint32_t *row, size_t n, rex_err *e);
 /* What is known of a row, by itself or through its key. */
@@ -111,23 +112,25 @@ rex_row_state rex_trial_state(const rex_trial *t, size_t row);
 rex_str rex_trial_response(const rex_trial *t, size_t row);
 rex_str rex_trial_extracted(const rex_trial *t, size_t row);
 /* Labels of outcomes of a group's rows (n of them); NULL for none. */
-REX_MUST rex_status rex_trial_labels(const rex_trial *t, size_t group, rex_outcome kind, rex_arena *a,
-                                     int64_t **out, rex_err *e);
+REX_MUST rex_status rex_trial_labels(const rex_trial *t, size_t group, rex_outcome kind,
+                                     rex_arena *a, int64_t **out, rex_err *e);
 /* l of a group's rows, or NULL where some row has none and the rule can do without. */
 REX_MUST rex_status rex_trial_likelihoods(const rex_trial *t, size_t group, const rex_trial_rule *r,
                                           rex_arena *a, double **out, rex_err *e);
 
-/* ---- orders (walk.c) --------------------------------------------------------------------------------- */
+/* ---- orders (walk.c) ---------------------------------------------------------------------- */
 
 /* The features as the rule wants them (projected once per width). */
 REX_MUST rex_status rex_trial_project(rex_trial *t, const rex_trial_rule *r, rex_err *e);
 /* An order of a group by a rule under a seed; `first` >= 0: with that first pick. */
-REX_MUST rex_status rex_trial_order(const rex_trial *t, size_t group, const rex_trial_rule *r, uint64_t seed,
-                                    int64_t first, rex_arena *a, rex_select **out, rex_err *e);
+REX_MUST rex_status rex_trial_order(const rex_trial *t, size_t group, const rex_trial_rule *r,
+                                    uint64_t seed, int64_t first, rex_arena *a, rex_select **out,
+                                    rex_err *e);
 /* Fills results of the rules over groups g0 .. g1-1, verifying as needed. */
-REX_MUST rex_status rex_trial_walk(rex_trial *t, rex_trial_result *r, size_t n, size_t g0, size_t g1,
-                                   rex_err *e);
-REX_MUST rex_status rex_trial_result_open(rex_trial *t, const rex_trial_rule *rule, rex_trial_result *r,
-                                          rex_err *e);
+REX_MUST rex_status rex_trial_walk(rex_trial *t, rex_trial_result *r, size_t n, size_t g0,
+                                   size_t g1, rex_err *e);
+/* An empty result of a rule, in the arena of the trial. */
+REX_MUST rex_status rex_trial_result_open(rex_trial *t, const rex_trial_rule *rule,
+                                          rex_trial_result *r, rex_err *e);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * explore: rows of numbers in, choices out. What the files of the room share; the public part stands
- * in repexp.h. The room never sees a model, a token or a file: rows come as matrices that somebody
- * else owns, and are read where they lie. Everything that decides is computed in double.
+ * explore: rows of numbers in, choices out. What the files of the room share; the public part
+ * stands in repexp.h. The room never sees a model, a token or a file: rows come as matrices that
+ * somebody else owns, and are read where they lie. Everything that decides is computed in double.
  */
 #ifndef REX_EXPLORE_H
 #define REX_EXPLORE_H
@@ -12,11 +12,11 @@
 
 /* Scores within this share of the largest (or this far from a largest logarithm) are tied. */
 #define REX_TIE 1e-10
-/* Squared lengths below this share (2^-48, squared) of the numbers they were made from are rounding,
- * not data, and count as 0. */
+/* Squared lengths below this share (2^-48, squared) of the numbers they were made from are
+ * rounding, not data, and count as 0. */
 #define REX_NOISE 0x1p-96
 
-/* ---- dense symmetric matrices (linalg.c) -------------------------------------------------- */
+/* ---- dense symmetric matrices (linalg.c) ------------------------------------------------- */
 
 /* a (n, n) = L L', lower triangle in place; false if it is not positive definite. */
 bool rex_chol(double *a, int64_t n);
@@ -29,7 +29,7 @@ void rex_chol_inverse(const double *l, int64_t n, double *inv);
  * holds n numbers. Householder tridiagonalisation, then implicit QL. */
 REX_MUST rex_status rex_eigenvalues(double *a, int64_t n, double *value, double *work, rex_err *e);
 
-/* ---- the rows of one group, ready for use (feat.c) ----------------------------------------- */
+/* ---- the rows of one group, ready for use (feat.c) --------------------------------------- */
 
 /* Row i is f = (x - mean) * inv with x as it lies in memory. Nothing is copied. */
 typedef struct {
@@ -56,9 +56,9 @@ typedef struct {
     int64_t n;
 } rex_feat_part;
 
-/* Two passes over the rows at most. The mean is summed with its rounding errors caught, in blocks of
- * fixed size, so that equal rows are exactly equal to their mean and threads change nothing. Rows
- * that are not finite are refused by row and column. */
+/* Two passes over the rows at most. The mean is summed with its rounding errors caught, in blocks
+ * of fixed size, so that equal rows are exactly equal to their mean and threads change nothing.
+ * Rows that are not finite are refused by row and column. */
 REX_MUST rex_status rex_feat_open(rex_arena *a, const rex_feat_part *part, size_t n_part,
                                   const rex_feat_opts *o, rex_pool *workers, rex_feat *out,
                                   rex_err *e);
@@ -74,7 +74,7 @@ static inline double rex_feat_norm2(const rex_feat *f, int64_t i) {
     return f->inv ? (f->inv[i] > 0.0 ? 1.0 : 0.0) : f->norm2[i];
 }
 
-/* ---- outcomes and their weight (outcome.c) -------------------------------------------------- */
+/* ---- outcomes and their weight (outcome.c) ----------------------------------------------- */
 
 typedef struct {
     int64_t n;
@@ -86,14 +86,15 @@ typedef struct {
 
 /* mass = log sum exp(sharpness l) over the rows of the outcome (log of their number without l or
  * where sharpness is 0); rep = the row with the largest l, ties to the lowest index. */
-REX_MUST rex_status rex_outcomes_open(rex_arena *a, int64_t n, const double *l, const int64_t *label,
-                                      double sharpness, rex_outcomes *out, rex_err *e);
+REX_MUST rex_status rex_outcomes_open(rex_arena *a, int64_t n, const double *l,
+                                      const int64_t *label, double sharpness, rex_outcomes *out,
+                                      rex_err *e);
 /* The `n` indices of `idx` (ascending) in order of falling key: of those within REX_TIE of the
  * largest that is left, the lowest index. key is indexed by idx; NULL leaves the order. */
 REX_MUST rex_status rex_order_falling(rex_arena *a, int64_t *idx, int64_t n, const double *key,
                                       rex_err *e);
 
-/* ---- greedy selection (greedy.c) ------------------------------------------------------------ */
+/* ---- greedy selection (greedy.c) --------------------------------------------------------- */
 
 typedef enum { REX_GREEDY_ELLIPSE, REX_GREEDY_DPP, REX_GREEDY_FAR } rex_greedy_kind;
 
@@ -120,8 +121,9 @@ REX_MUST rex_status rex_greedy_pick(rex_greedy *g, int64_t *i, double *score, re
 /* Rows read from memory and dot products made so far: for benchmarks and tests. */
 void rex_greedy_work(const rex_greedy *g, int64_t *rows, int64_t *dots);
 
-/* ---- selection (select.c, plain.c) ----------------------------------------------------------- */
+/* ---- selection (select.c, plain.c) ------------------------------------------------------- */
 
+/* Block size and bounds of the fast form, for tests: a result never depends on them. */
 void rex_select_tune(rex_select *s, const rex_greedy_tune *tune);
 
 /* The definition: every score afresh from an explicit inverse (a Gram matrix for `dpp`, plain

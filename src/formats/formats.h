@@ -148,6 +148,8 @@ typedef struct {
     rex_str *str; /* elem STR: n strings, else NULL */
 } rex_gguf_meta;
 
+/* An open GGUF file: owns its map and what was read of its head. Every view and tensor that it
+ * hands out is valid until rex_gguf_close; indices are below the count. */
 typedef struct rex_gguf rex_gguf;
 REX_MUST rex_status rex_gguf_open(const char *path, rex_gguf **out, rex_err *e);
 uint32_t rex_gguf_version(const rex_gguf *g);

@@ -8,7 +8,7 @@
 
 #include "../model/model.h"
 
-/* ---- sampler.c: one row of logits to one token -------------------------------------------------- */
+/* ---- sampler.c: one row of logits to one token ------------------------------------------- */
 
 typedef struct {
     double temperature, top_p, min_p; /* temperature 0: greedy */
@@ -16,8 +16,8 @@ typedef struct {
     rex_key key;                      /* of the run and step */
 } rex_sampler;
 
-/* The name of a draw: sample `sample` of the prompt whose id hashes to `id`, token at position `pos`
- * of its sequence. */
+/* The name of a draw: sample `sample` of the prompt whose id hashes to `id`, token at position
+ * `pos` of its sequence. */
 typedef struct {
     uint64_t id;
     uint32_t sample, pos;
@@ -34,8 +34,8 @@ typedef struct {
 size_t rex_sampler_scratch(int64_t V);
 /* True if logq can differ from logp. */
 bool rex_sampler_bends(const rex_sampler *s);
-/* REX_ENAN if the logits hold no finite maximum. `bent` (may be `logit`): the row that is drawn from,
- * where a hook has changed a copy. Reads only. */
+/* REX_ENAN if the logits hold no finite maximum. `bent` (may be `logit`): the row that is drawn
+ * from, where a hook has changed a copy. Reads only. */
 REX_MUST rex_status rex_sample_token(const rex_kern *k, const rex_sampler *s, const float *logit,
                                const float *bent, int64_t V, rex_draw_name name, void *scratch,
                                rex_draw *out, rex_err *e);
@@ -43,7 +43,7 @@ REX_MUST rex_status rex_sample_token(const rex_kern *k, const rex_sampler *s, co
 REX_MUST rex_status rex_score_token(const rex_kern *k, const float *logit, int64_t V, int32_t token,
                                     rex_draw *out, rex_err *e);
 
-/* ---- gen.c: memory, one round of the head, results in order --------------------------------------- */
+/* ---- gen.c: memory, one round of the head, results in order ------------------------------ */
 
 /* A prompt that is in the cache, or on its way there. */
 typedef struct {
@@ -118,23 +118,27 @@ struct rex_engine {
     const rex_gen_prompt *prompt;
 };
 
-/* Computes the logits of all asks, some rows at a time, and draws (or scores, where the slot's tokens
- * are given). Results are in ask[].draw. */
+/* Computes the logits of all asks, some rows at a time, and draws (or scores, where the slot's
+ * tokens are given). Results are in ask[].draw. */
 REX_MUST rex_status rex_gen_answer(rex_engine *g, rex_err *e);
-/* One step of the n rows in g->row, owners in g->owner: pools states, notes what the prompts leave. */
+/* One step of the n rows in g->row, owners in g->owner: pools states, notes what the prompts leave.
+ */
 REX_MUST rex_status rex_gen_advance(rex_engine *g, int n, rex_err *e);
 /* Opens a prompt in a free place and returns that, or -1. */
 int rex_gen_group_open(rex_engine *g, size_t prompt, const int32_t *ids, int32_t n);
 void rex_gen_group_close(rex_engine *g, int i);
-/* Forks a response from a complete prompt into a free slot; NULL: no slot or no block. `most` tokens. */
+/* Forks a response from a complete prompt into a free slot; NULL: no slot or no block. `most`
+ * tokens. */
 rex_gen_slot *rex_gen_slot_open(rex_engine *g, int group, int32_t most);
-/* Hands a finished response over as number `order` of the run, and whatever is then in turn to fn. */
+/* Hands a finished response over as number `order` of the run, and whatever is then in turn to fn.
+ */
 REX_MUST rex_status rex_gen_finish(rex_engine *g, rex_gen_slot *s, size_t order, rex_err *e);
 /* Frees all places and results: before and after a run, and after a failure. */
 void rex_gen_clear(rex_engine *g);
 /* A token that ends a response. */
 bool rex_gen_is_stop(const rex_engine *g, int32_t id);
 /* The state of a stopped text: true if a stop text is complete in what token `id` adds. */
-REX_MUST rex_status rex_gen_stop_text(rex_engine *g, rex_gen_slot *s, int32_t id, bool *hit, rex_err *e);
+REX_MUST rex_status rex_gen_stop_text(rex_engine *g, rex_gen_slot *s, int32_t id, bool *hit,
+                                      rex_err *e);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * row_ops: arithmetic on single rows of numbers in double, for the exploration of pools. One table per
- * instruction set, all with the same bits: every sum over a row runs in 8 lanes, lane l takes the
- * elements 8j + l in ascending j by fused multiply-add, and the lanes are added by a fixed tree
+ * row_ops: arithmetic on single rows of numbers in double, for the exploration of pools. One table
+ * per instruction set, all with the same bits: every sum over a row runs in 8 lanes, lane l takes
+ * the elements 8j + l in ascending j by fused multiply-add, and the lanes are added by a fixed tree
  * (4+4, 2+2, 1+1). Rows from outside may lie at any address; rows of our own (z, w) begin at a
  * multiple of 64 bytes and are padded with zeros to `ld`, a multiple of 8.
  */

@@ -15,9 +15,9 @@
 
 enum { REX_MAX_LAYERS = 512, REX_MAX_EOS = 16 };
 
-/* Rotary embedding of one kind of layer. Pairs are (i, i + rot/2) within the first `rot` elements of
- * a head. The angle at position t is t * theta^(-2i/rot) / factor[i], the tables are times `scale`.
- * Frequencies, angles and tables are formed in double and rounded once. */
+/* Rotary embedding of one kind of layer. Pairs are (i, i + rot/2) within the first `rot` elements
+ * of a head. The angle at position t is t * theta^(-2i/rot) / factor[i], the tables are times
+ * `scale`. Frequencies, angles and tables are formed in double and rounded once. */
 typedef struct {
     double theta;
     double scale;
@@ -40,7 +40,8 @@ typedef struct {
     bool qkv_bias, o_bias, mlp_bias;
     bool fused_qkv, fused_up; /* q, k, v (gate, up) are one tensor in the Hugging Face form */
     bool tied;          /* the head is the embedding */
-    int64_t window;     /* keys that a query of a local layer sees, itself included; 0: no local layer */
+    int64_t
+        window; /* keys that a query of a local layer sees, itself included; 0: no local layer */
     uint8_t local[REX_MAX_LAYERS];
     rex_rope rope[2];   /* [0] of global layers, [1] of local ones */
     int32_t bos;        /* -1: none */
@@ -73,7 +74,8 @@ typedef struct {
     const char *allow; /* REX_KEY_IS */
 } rex_config_key;
 
-#define REX_CONFIG_KEY(kind, name, field) { name, REX_KEY_##kind, offsetof(rex_config, field), NULL }
+#define REX_CONFIG_KEY(kind, name, field) \
+    { name, REX_KEY_##kind, offsetof(rex_config, field), NULL }
 #define REX_CONFIG_IS(name, allow) { name, REX_KEY_IS, 0, allow }
 #define REX_CONFIG_SKIP(name) { name, REX_KEY_SKIP, 0, NULL }
 

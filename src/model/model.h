@@ -14,7 +14,7 @@
 #include "../kernels/kern.h"
 #include "arch.h"
 
-/* ---- where weights lie (source.c, gguf_config.c) --------------------------------------------- */
+/* ---- where weights lie (source.c, gguf_config.c) ----------------------------------------- */
 
 typedef struct {
     const char *path; /* borrowed */
@@ -32,8 +32,8 @@ REX_MUST rex_status rex_source_weights(rex_source *s, rex_err *e);
 void rex_source_close(rex_source *s);
 bool rex_source_name(const rex_source *s, rex_slot slot, int layer, char *out, size_t room);
 const rex_tensor *rex_source_find(const rex_source *s, rex_slot slot, int layer); /* NULL: absent */
-/* The tensor, (rows, cols) or a vector where rows is 1; missing, other dims or a type that cannot be
- * widened is an error naming it. */
+/* The tensor, (rows, cols) or a vector where rows is 1; missing, other dims or a type that cannot
+ * be widened is an error naming it. */
 REX_MUST rex_status rex_source_get(const rex_source *s, rex_slot slot, int layer, int64_t rows,
                                    int64_t cols, const rex_tensor **out, rex_err *e);
 void rex_source_drop(rex_source *s, const rex_tensor *t);
@@ -45,10 +45,10 @@ REX_MUST rex_status rex_gguf_config(const rex_gguf *g, const char *path, rex_buf
 /* dir/file into out; false if it does not fit. */
 bool rex_path_join(char *out, size_t room, const char *dir, const char *file);
 
-/* ---- weights (bind.c) --------------------------------------------------------------------------- */
+/* ---- weights (bind.c) -------------------------------------------------------------------- */
 
-/* A linear layer: one tensor of the file, re-laid into panels. w.data NULL: the layer has none (k and
- * v where q holds all three, up where gate holds both). */
+/* A linear layer: one tensor of the file, re-laid into panels. w.data NULL: the layer has none (k
+ * and v where q holds all three, up where gate holds both). */
 typedef struct {
     rex_panels w;
     float *bias; /* (n) or NULL */
@@ -84,8 +84,8 @@ struct rex_model {
     size_t slab_bytes;
 };
 
-/* A parameter as the Hugging Face form has it, in the order of a checkpoint: the embedding, then layer
- * by layer, the final norm, the head (absent where tied). */
+/* A parameter as the Hugging Face form has it, in the order of a checkpoint: the embedding, then
+ * layer by layer, the final norm, the head (absent where tied). */
 typedef struct {
     char name[160];
     rex_slot slot;
@@ -97,16 +97,17 @@ typedef struct {
 } rex_param;
 
 /* Sizes of all parameters into the arena; of any opened model. */
-REX_MUST rex_status rex_model_params(rex_model *m, rex_arena *a, rex_param **out, size_t *n, rex_err *e);
-/* New weights of a parameter, row-major row `row` of `cols` numbers: embeddings and head normal with
- * deviation 0.02, matrices with D^-1/2, those that write into the stream times (2L)^-1/2, norms 1,
- * biases 0. Draws are named by seed, tensor, row and column. */
+REX_MUST rex_status rex_model_params(rex_model *m, rex_arena *a, rex_param **out, size_t *n,
+                                     rex_err *e);
+/* New weights of a parameter, row-major row `row` of `cols` numbers: embeddings and head normal
+ * with deviation 0.02, matrices with D^-1/2, those that write into the stream times (2L)^-1/2,
+ * norms 1, biases 0. Draws are named by seed, tensor, row and column. */
 void rex_init_row(const rex_shape *s, uint64_t seed, rex_slot slot, const char *name, int64_t row,
                   int64_t cols, float *out);
 /* Reads and re-lays all weights. */
 REX_MUST rex_status rex_bind(rex_model *m, rex_pool *pool, rex_err *e);
 
-/* ---- cache (cache.c) ------------------------------------------------------------------------------ */
+/* ---- cache (cache.c) --------------------------------------------------------------------- */
 
 enum { REX_KV = 32 }; /* positions in a block of the cache */
 
@@ -129,11 +130,12 @@ REX_MUST rex_status rex_cache_open(const rex_shape *s, int seqs, int32_t per_seq
                                    bool bf16, rex_cache *c, rex_err *e);
 void rex_cache_close(rex_cache *c);
 void rex_cache_reset(rex_cache *c); /* drops every sequence */
-/* The stretches of a sequence in layer 0; later layers lie side_bytes * 2 * layer further on. Returns
- * how many; at most per_seq. Cut where sharing changes, so that forks list the same ones first. */
+/* The stretches of a sequence in layer 0; later layers lie side_bytes * 2 * layer further on.
+ * Returns how many; at most per_seq. Cut where sharing changes, so that forks list the same ones
+ * first. */
 int32_t rex_cache_segs(const rex_cache *c, int32_t seq, int32_t len, rex_kv_seg *out);
 
-/* ---- forward (ctx.c, forward.c) --------------------------------------------------------------------- */
+/* ---- forward (ctx.c, forward.c) ---------------------------------------------------------- */
 
 typedef struct {
     int rows;         /* tokens of one step, over all sequences */
@@ -143,19 +145,20 @@ typedef struct {
     int logit_rows;   /* rows of one rex_ctx_head */
     bool kv_bf16;     /* keys and values rounded to bf16 */
     bool keep;        /* layers keep what the backward pass needs: training */
-    int redo;         /* with keep: the first `redo` layers keep only what enters them, and the backward
-                       * pass computes the rest again */
-    int tap;          /* the layer whose states rex_ctx_tap shows: 0 embeddings .. L, -1 after the final
-                       * norm (the default) */
+    int redo; /* with keep: the first `redo` layers keep only what enters them, and the backward
+               * pass computes the rest again */
+    int tap;  /* the layer whose states rex_ctx_tap shows: 0 embeddings .. L, -1 after the final
+               * norm (the default) */
 } rex_ctx_opts;
 
-/* What one block leaves behind, (rows, width) each, packed. One set, or, if kept, one for each layer
- * but for xn1, xn2 and act, which rex_ctx_redo makes again. The keys and values are in the cache. */
+/* What one block leaves behind, (rows, width) each, packed. One set, or, if kept, one for each
+ * layer but for xn1, xn2 and act, which rex_ctx_redo makes again. The keys and values are in the
+ * cache. */
 typedef struct {
     float *x_in;   /* D: the stream that enters the block */
     float *xn1;    /* D: after the first norm */
     float *r1;     /* 1: its 1/rms */
-    float *raw;    /* (H+2K)*hd before QK-norm; only where there is QK-norm and it is kept, else qkv */
+    float *raw; /* (H+2K)*hd before QK-norm; only where there is QK-norm and it is kept, else qkv */
     float *rq;     /* H+K: 1/rms of the heads; only where there is QK-norm */
     float *qkv;    /* (H+2K)*hd: normed and turned q and k, v */
     float *att;    /* H*hd */
@@ -197,13 +200,15 @@ typedef struct {
     int32_t seq, token;
 } rex_row;
 
+/* Fills in what a context is opened with when nothing is asked for. */
 void rex_ctx_defaults(rex_ctx_opts *o);
 /* Bytes that a context would take, without taking them; `text` (may be NULL) says of what. */
-size_t rex_ctx_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o, size_t *cache_bytes);
-/* Everything is allocated here. Too little memory is an error that names what to lower. `m` and `pool`
- * (may be NULL) are borrowed and outlive the context. */
-REX_MUST rex_status rex_ctx_open(const rex_model *m, rex_pool *pool, const rex_ctx_opts *o, rex_ctx **out,
-                                 rex_err *e);
+size_t rex_ctx_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o,
+                    size_t *cache_bytes);
+/* Everything is allocated here. Too little memory is an error that names what to lower. `m` and
+ * `pool` (may be NULL) are borrowed and outlive the context. */
+REX_MUST rex_status rex_ctx_open(const rex_model *m, rex_pool *pool, const rex_ctx_opts *o,
+                                 rex_ctx **out, rex_err *e);
 void rex_ctx_close(rex_ctx *c);
 
 /* An empty sequence, or -1 when all are open. */
@@ -219,10 +224,10 @@ bool rex_seq_reserve(rex_ctx *c, int32_t seq, int32_t len);
 int32_t rex_ctx_blocks(int32_t len, int32_t shared);
 int32_t rex_ctx_free(const rex_ctx *c);
 
-/* One step: n <= rows tokens, each at the next position of its sequence, rows of one sequence next to
- * each other in order, sequences that share a prefix next to each other. All blocks and the final
- * norm are computed. REX_ELIMIT: a sequence beyond per_seq or no block left (nothing is changed);
- * REX_EARG: a token outside the vocabulary. Allocates nothing. */
+/* One step: n <= rows tokens, each at the next position of its sequence, rows of one sequence next
+ * to each other in order, sequences that share a prefix next to each other. All blocks and the
+ * final norm are computed. REX_ELIMIT: a sequence beyond per_seq or no block left (nothing is
+ * changed); REX_EARG: a token outside the vocabulary. Allocates nothing. */
 REX_MUST rex_status rex_ctx_step(rex_ctx *c, const rex_row *row, int n, rex_err *e);
 /* After a step with `keep`: makes the activations of one layer whole again, the same bits. */
 void rex_ctx_redo(rex_ctx *c, int layer);

@@ -12,7 +12,7 @@
 
 #include "model.h"
 
-/* ---- gradients (grads.c) --------------------------------------------------------------------- */
+/* ---- gradients (grads.c) ----------------------------------------------------------------- */
 
 /* One slab over all trainable parameters, each in the layout that its weights have in memory
  * (matrices as panels, padding included and zero). */
@@ -23,7 +23,7 @@ typedef struct {
     size_t *off;      /* n + 1: floats before parameter i in the slab; frozen ones have none */
     bool *train;      /* n */
     float *grad;      /* owned; off[n] floats */
-    float *embed;     /* tied models: (V, D), the gradient of the embedding as it is read; else NULL */
+    float *embed; /* tied models: (V, D), the gradient of the embedding as it is read; else NULL */
     rex_arena *arena; /* owned */
 } rex_grads;
 
@@ -42,7 +42,7 @@ void rex_grads_follow(rex_grads *g, rex_pool *pool);
 /* True if one of the comma-separated patterns ('*' matches anything) matches the whole name. */
 bool rex_name_matches(const char *patterns, const char *name);
 
-/* ---- backward (backward.c) --------------------------------------------------------------------- */
+/* ---- backward (backward.c) --------------------------------------------------------------- */
 
 /* What the loss wants of tokens i0 .. i0+n-1 of the targets: given their log-probabilities and the
  * entropies of their distributions, dLoss/dlogp and dLoss/dentropy. Called in ascending order. */
@@ -56,8 +56,9 @@ REX_MUST rex_status rex_back_open(rex_ctx *c, rex_grads *g, rex_back **out, rex_
 void rex_back_close(rex_back *b);
 size_t rex_back_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o);
 
-/* After rex_ctx_step over whole documents (each sequence new in that step): adds the gradient of the
- * loss over rows idx[0 .. n-1], whose next tokens are target[], to the slab. Allocates nothing. */
+/* After rex_ctx_step over whole documents (each sequence new in that step): adds the gradient of
+ * the loss over rows idx[0 .. n-1], whose next tokens are target[], to the slab. Allocates nothing.
+ */
 REX_MUST rex_status rex_back_run(rex_back *b, const int32_t *idx, const int32_t *target, int64_t n,
                                  rex_loss_fn loss, void *ud, rex_err *e);
 

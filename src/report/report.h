@@ -10,16 +10,19 @@
 
 /* One run folder's share of the page's data, as a JSON object written into `w`: name, facts, passk,
  * rules, bins, scenes, steps, samples, prompts, settings; what the folder does not have is left
- * out. `samples` bounds how many samples are embedded, `share` how many bytes their texts may take. */
+ * out. `samples` bounds how many samples are embedded, `share` how many bytes their texts may take.
+ */
 REX_MUST rex_status rex_run_gather(const char *folder, int64_t samples, size_t share, rex_jw *w,
                                    rex_err *e);
 
 /* The same data (a parsed page object) as gnuplot figures in a folder: for each figure a .dat with
- * the numbers, a .gp script, and .svg .png .pdf made from them. No gnuplot: REX_ECHILD saying so. */
+ * the numbers, a .gp script, and .svg .png .pdf made from them. No gnuplot: REX_ECHILD saying so.
+ */
 REX_MUST rex_status rex_figures_write(const rex_jval *page, const char *folder, rex_err *e);
 
 /* Two principal components of n rows of d numbers: xy (n, 2) and the share of the variance that
- * each explains. Signs are fixed by the largest coordinate being positive. Scratch from the arena. */
+ * each explains. Signs are fixed by the largest coordinate being positive. Scratch from the arena.
+ */
 REX_MUST rex_status rex_plane(rex_arena *a, const double *row, size_t n, size_t d, double *xy,
                               double explained[2], rex_err *e);
 

@@ -34,7 +34,9 @@ typedef struct {
     size_t n, bytes;    /* floats of the slab; bytes of m and of v */
 } rex_optim;
 
-REX_MUST rex_status rex_optim_open(rex_grads *g, const rex_optim_opts *o, rex_optim **out, rex_err *e);
+/* An optimiser over the parameters of `g` (borrowed), its moments zero; `o` is copied. */
+REX_MUST rex_status rex_optim_open(rex_grads *g, const rex_optim_opts *o, rex_optim **out,
+                                   rex_err *e);
 void rex_optim_close(rex_optim *p);
 
 /* One update: global norm (per-tensor sums of squares in double, added in tensor order), clipping,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * run.h: the folder of a training run and what it starts from: base model, tokenizer, chat layout, the
- * files that travel into every checkpoint, run.json, and the line files.
+ * run.h: the folder of a training run and what it starts from: base model, tokenizer, chat layout,
+ * the files that travel into every checkpoint, run.json, and the line files.
  */
 #ifndef REX_RUN_H
 #define REX_RUN_H
@@ -12,7 +12,8 @@ enum { REX_SIDE_FILES = 16 };
 
 typedef struct {
     const char *out;
-    const char *base;    /* what the model is opened from: a checkpoint, the given model, or out/init */
+    const char
+        *base; /* what the model is opened from: a checkpoint, the given model, or out/init */
     int64_t from_step;   /* of that checkpoint; -1: none */
     rex_tok *tok;        /* owned; NULL: records must hold ids */
     const rex_chat *chat; /* NULL: none is known */
@@ -25,16 +26,20 @@ typedef struct {
     uint64_t seed;
 } rex_run;
 
-/* Opens model and tokenizer as the options say. With `resume` the newest checkpoint that is whole. */
-REX_MUST rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_pool *pool, rex_err *e);
+/* Opens model and tokenizer as the options say. With `resume` the newest checkpoint that is whole.
+ */
+REX_MUST rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_pool *pool,
+                                 rex_err *e);
 void rex_run_close(rex_run *r);
-/* Makes the folder and run.json; on resume compares with the one that is there and names what differs. */
+/* Makes the folder and run.json; on resume compares with the one that is there and names what
+ * differs. */
 REX_MUST rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e);
 /* Cuts the line files behind their first `lines` lines. */
 REX_MUST rex_status rex_run_cut(rex_run *r, int64_t lines, rex_err *e);
 /* A line into steps.jsonl or timing.jsonl, handed to the system at once. */
 REX_MUST rex_status rex_run_line(rex_run *r, const char *file, const rex_buf *line, rex_err *e);
 /* A whole file below the folder; one level of folders is made. */
-REX_MUST rex_status rex_run_write(const rex_run *r, const char *name, const rex_buf *text, rex_err *e);
+REX_MUST rex_status rex_run_write(const rex_run *r, const char *name, const rex_buf *text,
+                                  rex_err *e);
 
 #endif

@@ -8,10 +8,10 @@
 
 #include "optim.h"
 
-/* ---- documents (data.c) ------------------------------------------------------------------------ */
+/* ---- documents (data.c) ------------------------------------------------------------------ */
 
-/* All documents of a file behind each other: those of document i are id[first[i]] .. id[first[i+1]-1],
- * loss[] says which of them are targets. */
+/* All documents of a file behind each other: those of document i are id[first[i]] ..
+ * id[first[i+1]-1], loss[] says which of them are targets. */
 typedef struct {
     size_t n;
     int64_t *first; /* n + 1 */
@@ -34,13 +34,13 @@ typedef struct {
 
 /* One JSON object a line: `messages`; `prompt` (text or messages) and `response`; `text`; or
  * `prompt_ids` and `ids`. Errors name the line. */
-REX_MUST rex_status rex_docs_read(rex_arena *a, const char *path, const rex_docs_opts *o, rex_docs *out,
-                                  rex_err *e);
+REX_MUST rex_status rex_docs_read(rex_arena *a, const char *path, const rex_docs_opts *o,
+                                  rex_docs *out, rex_err *e);
 /* The texts of such a file, for building a tokenizer. */
 REX_MUST rex_status rex_docs_texts(rex_arena *a, const char *path, const char *map, rex_str **out,
                                    size_t *n, rex_err *e);
 
-/* ---- checkpoints (checkpoint.c) ----------------------------------------------------------------- */
+/* ---- checkpoints (checkpoint.c) ---------------------------------------------------------- */
 
 /* What a model folder needs besides weights: name and text of each file. */
 typedef struct {
@@ -56,12 +56,12 @@ typedef struct {
     rex_str state;               /* a JSON object: what resume needs besides the optimiser */
 } rex_ckpt;
 
-/* Writes folder/step_N aside, fsyncs, renames; then removes all but the `keep` newest (0: none). Room
- * on the disk is checked first. */
+/* Writes folder/step_N aside, fsyncs, renames; then removes all but the `keep` newest (0: none).
+ * Room on the disk is checked first. */
 REX_MUST rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, int64_t keep,
                                   rex_err *e);
-/* The newest whole checkpoint below `folder`: its path in the arena and its step, or step -1. What a
- * kill has left half-written is passed over. */
+/* The newest whole checkpoint below `folder`: its path in the arena and its step, or step -1. What
+ * a kill has left half-written is passed over. */
 REX_MUST rex_status rex_ckpt_latest(rex_arena *a, const char *folder, rex_str *path, int64_t *step,
                                     rex_err *e);
 /* Moments and update count of the optimiser from a checkpoint; its state object into the arena. */

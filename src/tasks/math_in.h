@@ -161,6 +161,7 @@ void rex_mctx_again(rex_mctx *c); /* forgets the generators, keeps their orders 
 void rex_mctx_init(rex_mctx *c, rex_arena *a, int reading, bool identity, rex_err *e);
 void rex_mctx_done(rex_mctx *c);
 
+/* A node of kind k with n children (or the ones given); a whole number. NULL once `c` has failed. */
 rex_mx *rex_mx_new(rex_mctx *c, rex_mx_kind k, uint32_t n);
 rex_mx *rex_mx_new1(rex_mctx *c, rex_mx_kind k, rex_mx *a);
 rex_mx *rex_mx_new2(rex_mctx *c, rex_mx_kind k, rex_mx *a, rex_mx *b);
@@ -192,6 +193,7 @@ bool rex_mx_is_unit(rex_str s);
 
 /* ---- parsing (math_parse.c, math_norm.c) --------------------------------------------------- */
 
+/* A whole answer as a tree; NULL and a fault in `c` when it is no mathematics. */
 rex_mx *rex_mx_parse(rex_mctx *c, rex_str text);
 /* A literal: digits with separators, point, exponent, repeating part. */
 rex_mx *rex_mx_number(rex_mctx *c, rex_str s);
@@ -207,6 +209,7 @@ rex_mx *rex_mx_decimal_comma(rex_mctx *c, rex_str text);
 
 /* ---- scalars (math_field.c, math_gens.c, math_eval.c, math_ball.c) --------------------------- */
 
+/* Elements of the field: 0, a rational, p / q. Owned by the context; NULL after a fault. */
 rex_fe *rex_fe_new(rex_mctx *c);
 rex_fe *rex_fe_q(rex_mctx *c, const fmpq *q);
 rex_fe *rex_fe_si(rex_mctx *c, slong p, slong q);
@@ -271,6 +274,7 @@ typedef struct {
     const char *none; /* why nothing was found; NULL if something was */
 } rex_found;
 
+/* The last answer that a response gives; false and found->none when it gives none. */
 bool rex_math_extract(rex_mctx *c, rex_str text, rex_found *out);
 
 #endif

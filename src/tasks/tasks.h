@@ -68,7 +68,8 @@ REX_TASKS(X)
 /* Sets verdict and reason (into the arena); returns REX_OK or REX_ENOMEM. */
 REX_MUST rex_status rex_judge(rex_arena *a, rex_judged *out, rex_err *e, rex_verdict v,
                               const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-/* The text of a JSON value: a string decoded, anything else as its source. p NULL if absent/null. */
+/* The text of a JSON value: a string decoded, anything else as its source. p NULL if absent/null.
+ */
 REX_MUST rex_status rex_claim_text(rex_arena *a, rex_str json, rex_str *out, rex_err *e);
 rex_str rex_trim(rex_str s); /* ASCII blanks and line ends off both sides */
 /* The last place where `what` occurs in `s`, or SIZE_MAX. */

@@ -74,6 +74,8 @@ static rex_status work(job *j, rex_cli_folder *f, rex_err *e) {
         return rex_fail(e, REX_EARG, -1, "eval needs either --model M or --from POOL");
     if (given(o->model) && !given(o->task)) return rex_fail(e, REX_EARG, -1, "eval needs --task T");
     if (o->resume && !given(o->out)) return rex_fail(e, REX_EARG, -1, "--resume needs --out RUN");
+    if (given(o->out) && given(o->from) && strcmp(o->from, "-") == 0)
+        return rex_fail(e, REX_EARG, -1, "--out needs a pool that is a file, not standard input");
     REX_TRY(rex_arena_open(0, &j->a, e));
     REX_TRY(rex_pool_open((int)o->threads, &j->workers, e));
     if (given(o->task)) {

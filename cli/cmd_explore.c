@@ -87,7 +87,7 @@ static rex_status print_text(rex_str s, rex_err *e) {
     return st;
 }
 
-/* ---- one pool ----------------------------------------------------------------------------- */
+/* ---- one pool ---------------------------------------------------------------------------- */
 
 static rex_status keep(const job *j, rex_trial *t, const rex_cli_folder *f, rex_str json,
                        rex_err *e) {
@@ -151,7 +151,7 @@ static rex_status one_pool(const job *j, int which, rex_str *json, rex_str *text
     return s;
 }
 
-/* ---- the sampler study -------------------------------------------------------------------- */
+/* ---- the sampler study ------------------------------------------------------------------- */
 
 static rex_status study(const job *j, rex_str *json, rex_str *text, rex_err *e) {
     rex_buf b, c;
@@ -192,7 +192,7 @@ static rex_status study(const job *j, rex_str *json, rex_str *text, rex_err *e) 
     return s;
 }
 
-/* ---- the command -------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------------- */
 
 static rex_status check(const explore_opts *o, rex_err *e) {
     if (given(o->from) == given(o->model))
@@ -208,6 +208,8 @@ static rex_status check(const explore_opts *o, rex_err *e) {
     if (o->until_correct && o->budget > 0)
         return rex_fail(e, REX_EARG, -1, "--until-correct and --budget exclude each other");
     if (o->resume && !given(o->out)) return rex_fail(e, REX_EARG, -1, "--resume needs --out RUN");
+    if (given(o->out) && given(o->from) && strcmp(o->from, "-") == 0)
+        return rex_fail(e, REX_EARG, -1, "--out needs a pool that is a file, not standard input");
     if (!given(o->rules)) return rex_fail(e, REX_EARG, -1, "--rules: at least one rule is needed");
     return REX_OK;
 }

@@ -86,7 +86,7 @@ static void put(rex_jw *w, const char *key, const maybe *x) {
     rex_jw_obj_end(w);
 }
 
-/* ---- pass@k of the pool ------------------------------------------------------------------- */
+/* ---- pass@k of the pool ------------------------------------------------------------------ */
 
 static rex_status scored(const rex_trial *t, rex_arena *a, rex_scored *s, rex_err *e) {
     const rex_trial_pool *const p = &t->p;
@@ -166,25 +166,56 @@ static void put_task(const rex_trial *t, rex_jw *w) {
     else rex_jw_null(w);
 }
 
+/* avg@k of right and wrong is pass@1, whatever k. */
+static rex_status average(rex_trial *t, rex_arena *a, rex_interval *out, rex_err *e) {
+    static const int64_t one = 1;
+    rex_scored s;
+    rex_passk p;
+    rex_passk_opts o;
+    rex_passk_defaults(&o);
+    o.k = &one;
+    o.n_k = 1;
+    o.seed = t->o.seed;
+    o.draws = t->o.draws;
+    REX_TRY(scored(t, a, &s, e));
+    s.answer = NULL;
+    REX_TRY(rex_passk_run(a, t->workers, &s, &o, &p, e));
+    *out = p.pass[0];
+    return REX_OK;
+}
+
+static void put_average(const rex_trial *t, const rex_interval *iv, rex_jw *w) {
+    const maybe x = {true, *iv};
+    rex_jw_key(w, "avg");
+    rex_jw_obj(w);
+    for (size_t j = 0; j < t->n_k; j++) {
+        char key[24];
+        (void)snprintf(key, sizeof key, "%lld", (long long)t->k[j]);
+        put(w, key, &x);
+    }
+    rex_jw_obj_end(w);
+}
+
 static rex_status eval_json(rex_trial *t, const rex_trial *vs, rex_arena *a, rex_buf *b,
                             rex_err *e) {
     rex_passk p, d;
     rex_str text;
     rex_jw w;
+    rex_interval avg;
     REX_TRY(pool_stats(t, vs, a, &p, &d, e));
+    REX_TRY(average(t, a, &avg, e));
     REX_TRY(rex_passk_json(a, &p, vs ? &d : NULL, &text, e));
     rex_buf_add(b, text.p, text.n - 1); /* its last brace comes behind ours */
     rex_buf_add(b, ",", 1);
     rex_jw_init(&w, b);
     put_task(t, &w);
-    rex_buf_add(b, ",", 1);
-    rex_jw_init(&w, b);
+    put_average(t, &avg, &w);
     put_verdicts(t, &w);
     rex_buf_add(b, "}", 1);
     return REX_OK;
 }
 
-/* ---- rules -------------------------------------------------------------------------------- */
+/* ---- rules ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *key;
@@ -358,7 +389,7 @@ static rex_status explore_json(rex_trial *t, rex_arena *a, rex_buf *b, rex_err *
     return REX_OK;
 }
 
-/* ---- tables ------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------ */
 
 static void cell(rex_buf *b, const maybe *x, int digits) {
     if (x->there)
@@ -518,12 +549,15 @@ static void passk_rows(const rex_passk *p, rex_buf *b) {
 static rex_status eval_table(rex_trial *t, const rex_trial *vs, rex_arena *a, rex_buf *b,
                              rex_err *e) {
     rex_passk p, d;
+    rex_interval avg;
     REX_TRY(pool_stats(t, vs, a, &p, &d, e));
+    REX_TRY(average(t, a, &avg, e));
     rex_buf_addf(
         b,
-        "%s%s%zu problems, %zu samples; 95 %% intervals over problems and samples. avg@k is "
-        "pass@1 at every k.\n\n",
-        t->task ? rex_task_what(t->task)->name : "", t->task ? ": " : "", p.n_prompts, p.n_samples);
+        "%s%s%zu problems, %zu samples; 95 %% intervals over problems and samples. avg@k, the same "
+        "at every k: %.4f [%.4f, %.4f].\n\n",
+        t->task ? rex_task_what(t->task)->name : "", t->task ? ": " : "", p.n_prompts, p.n_samples,
+        avg.value, avg.low, avg.high);
     passk_rows(&p, b);
     rex_buf_addf(b, "\nSamples to the first correct one: %.2f [%.2f, %.2f] over all problems",
                  p.s2c_all.value, p.s2c_all.low, p.s2c_all.high);
@@ -539,7 +573,7 @@ static rex_status eval_table(rex_trial *t, const rex_trial *vs, rex_arena *a, re
     return REX_OK;
 }
 
-/* ---- orders and finds --------------------------------------------------------------------- */
+/* ---- orders and finds -------------------------------------------------------------------- */
 
 static rex_str name_of(const rex_trial *t, size_t g) {
     return rex_records_name(t->p.rec, rex_records_group(t->p.rec, t->p.of[g][0]));
@@ -639,7 +673,7 @@ static void finds(const rex_trial *t, bool json, rex_buf *b) {
     }
 }
 
-/* ---- the pool with its verdicts ----------------------------------------------------------- */
+/* ---- the pool with its verdicts ---------------------------------------------------------- */
 
 static rex_status save_rows(rex_trial *t, rex_lines *l, rex_out *out, rex_arena *a, rex_err *e) {
     size_t row = 0;
@@ -693,7 +727,7 @@ rex_status rex_trial_save(rex_trial *t, const char *path, rex_err *e) {
     return s;
 }
 
-/* ---- one door ----------------------------------------------------------------------------- */
+/* ---- one door ---------------------------------------------------------------------------- */
 
 rex_status rex_trial_text(rex_trial *t, rex_trial_form form, const rex_trial *vs, rex_arena *a,
                           rex_str *out, rex_err *e) {

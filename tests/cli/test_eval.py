@@ -35,6 +35,7 @@ class Eval(Case):
             self.assertAlmostEqual(x["value"], want, delta=1e-12)
             self.assertTrue(0 <= x["low"] <= x["value"] <= x["high"] <= 1)
             self.assertIn(str(k), got["maj"])
+            self.assertAlmostEqual(got["avg"][str(k)]["value"], got["pass"]["1"]["value"], delta=1e-12)
         all_ = math.fsum(9 / (sum(v) + 1) for v in right.values()) / 9
         self.assertAlmostEqual(got["samples_to_correct"]["all"]["value"], all_, delta=1e-12)
         n_right = sum(map(sum, right.values()))
@@ -46,7 +47,8 @@ class Eval(Case):
         path = self.write("p.jsonl", rows)
         got = self.ok("eval", "--from", path, "--task", "exact", "--k", "1,2,4", "--seed", 3, "--json").json()
         want = self.ok("passk", "--rewards", path, "--k", "1,2,4", "--seed", 3, "--json").json()
-        self.assertEqual({k: v for k, v in got.items() if k not in ("task", "verdicts")}, want)
+        self.assertEqual({k: v for k, v in got.items() if k not in ("task", "verdicts", "avg")},
+                         want)
 
     def test_two_runs(self):
         a, b = self.path("a"), self.path("b")

@@ -383,6 +383,12 @@ class Refused(Case):
         self.fails(*base, "random", "--task", "exct", status=2, saying="did you mean 'exact'")
         self.fails(*base, "random", "--budget", 3, "--until-correct", status=2, saying="exclude each other")
         self.fails(*base, "random,votes", "--until-correct", status=2, saying="one rule")
+        with open(pool) as f:
+            text = f.read()
+        self.fails("explore", "--from", "-", "--rules", "random", "--out", self.path("run"), status=2,
+                   saying="not standard input", stdin=text)
+        self.assertEqual(self.ok("explore", "--from", "-", "--rules", "random", "--json", stdin=text).out,
+                         self.ok(*base, "random", "--json").out)
 
     def test_bad_data(self):
         rows, feats = make_pool(problems=2, n=3)

@@ -141,6 +141,8 @@ lint:
 	@sh scripts/lint.sh full
 model: $(OUT)/repexp
 	@sh scripts/make-model.sh $(OUT)/repexp
+results: $(OUT)/repexp
+	@sh scripts/results.sh $(OUT)/repexp
 man: $(OUT)/repexp
 	@sh scripts/man.sh $(OUT)/repexp $(OUT)/man
 install: all man
@@ -154,5 +156,5 @@ $(OUT)/gen/page_html.h: src/report/page.html scripts/embed.sh
 	@sh scripts/embed.sh $< page_html > $@.tmp && mv $@.tmp $@
 clean:
 	rm -rf $(OUT)
-.PHONY: all run test unit programs test-slow torture fuzz-replay fuzz bench lint model man install \
+.PHONY: all run test unit programs test-slow torture fuzz-replay fuzz bench lint model results man install \
         uninstall clean

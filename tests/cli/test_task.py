@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 
 import repexp
 
@@ -256,10 +257,15 @@ class Task(repexp.Case):
         self.verify("external", claims("ok", "die"), "--cmd", cmd)
         with open(self.path("pid")) as f:
             pid = int(f.read())
-        gone = not os.path.exists("/proc/%d" % pid)
-        if not gone:
-            with open("/proc/%d/stat" % pid) as f:
-                gone = f.read().split()[2] == "Z"
+        for _ in range(100):  # a killed process takes its time to go on a busy machine
+            try:
+                with open("/proc/%d/stat" % pid) as f:
+                    gone = f.read().split()[2] == "Z"
+            except (FileNotFoundError, ProcessLookupError):
+                gone = True
+            if gone:
+                break
+            time.sleep(0.1)
         self.assertTrue(gone)
 
 

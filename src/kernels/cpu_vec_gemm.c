@@ -15,9 +15,11 @@
 
 #define TILE_N (2 * VW)
 
-/* A block of k. Long enough that reading and writing the accumulators in y costs little; the block
- * of a panel (48 KiB) is read from the second-level cache, at a tenth of what that can give. */
-#define K_STEP 384
+/* A block of k. Long enough that reading and writing the accumulators in y costs little; a panel's
+ * block (80 KiB) and the rows come from the second-level cache, called up some steps ahead. */
+#define K_STEP 640
+#define ROWS_AHEAD 32
+#define PANEL_AHEAD 12
 
 #if defined(REX_VEC_AVX512)
 #define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
@@ -53,6 +55,11 @@ HOT void tile(const int rows, int64_t k_len, const float *a, const float *b, flo
         const vf b1 = v_load(b + VW);
         __builtin_prefetch(ahead, 0, 2);
         ahead += 64;
+        if (VW == 16) { /* narrower tiles have no load to spare, and do not outrun the cache */
+            __builtin_prefetch(a + ROWS_AHEAD * TILE_M, 0, 3);
+            __builtin_prefetch(b + PANEL_AHEAD * REX_PANEL, 0, 3);
+            __builtin_prefetch(b + PANEL_AHEAD * REX_PANEL + 16, 0, 3);
+        }
 #define X(i)                                                                                     \
     if (i < rows) {                                                                              \
         const vf x = v_set(a[i]);                                                                \
@@ -451,7 +458,7 @@ static void thin(const rex_gemm *j, int64_t m, int rows, int64_t p0, int64_t p1,
 #define ROOM ((int64_t)(REX_GEMM_SCRATCH / sizeof(float)) - K_STEP * REX_PANEL - 64)
 #define MOST (36 * TILE_M)
 /* As many as stay in a second-level cache beside a panel, unless one tile needs more. */
-#define WARM ((int64_t)150 << 10)
+#define WARM ((int64_t)180 << 10)
 
 static bool in_place(const rex_gemm *j) {
     return j->add == j->y;
@@ -477,6 +484,11 @@ static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64
         for (int64_t t = 0; t < tiles; t++, ahead += n * 64) {
             const int64_t m = m0 + t * (m1 - m0) / tiles;
             const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);
+            if (acc == NULL)
+                for (int64_t r = m + rows; r < m1 && r < m + rows + TILE_M; r++) {
+                    __builtin_prefetch(out_at(j, r, p), 1, 3);
+                    __builtin_prefetch(out_at(j, r, p) + 16, 1, 3);
+                }
             tile_panel(j, m, rows, p, n, a + (t * deep + s) * TILE_M, b,
                        acc != NULL ? acc + (m - m0) * REX_PANEL : NULL, j->more || k0 + s > 0,
                        t * n < touch ? ahead : (const char *)b);
@@ -516,16 +528,26 @@ static void block(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t
     }
 }
 
+/* Rows of a block. Rather few rows with all of k than many with a part of it: y is then touched
+ * once, and panels are read again from a cache, which is cheap. In place all of k is a must. */
+static int64_t rows_at_once(const rex_gemm *j, int64_t rows) {
+    const int64_t one = j->k + (in_place(j) ? REX_PANEL : 0) + 2;
+    int64_t most = WARM / one / TILE_M * TILE_M;
+    if (in_place(j)) {
+        if (most < TILE_M) most = TILE_M;
+        rex_assert(most * one <= ROOM);
+    } else if (most < 6 * TILE_M) {
+        most = 18 * TILE_M;
+    }
+    if (most > MOST) most = MOST;
+    const int64_t blocks = (rows + most - 1) / most; /* equal ones */
+    return ((rows + blocks - 1) / blocks + TILE_M - 1) / TILE_M * TILE_M;
+}
+
 void VEC(gemm)(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1, void *scratch) {
     if (m1 <= m0 || p1 <= p0) return;
     const uint64_t fp = j->bf16 ? flush_enter() : 0;
-    int64_t most = MOST;
-    if (in_place(j)) { /* whole k at once */
-        most = WARM / (j->k + REX_PANEL + 2) / TILE_M * TILE_M;
-        if (most < TILE_M) most = TILE_M;
-        rex_assert(most * (j->k + REX_PANEL + 2) <= ROOM);
-        if (most > MOST) most = MOST;
-    }
+    const int64_t most = rows_at_once(j, m1 - m0);
     if (is_thin(j, m1 - m0))
         thin(j, m0, (int)(m1 - m0), p0, p1, scratch);
     else

@@ -37,6 +37,7 @@ typedef struct {
     const void *data; /* packed: 64-byte aligned */
 } rex_panels;
 
+/* Panels of n outputs. */
 static inline int64_t rex_panel_count(int64_t n) { return (n + REX_PANEL - 1) / REX_PANEL; }
 size_t rex_panel_bytes(rex_store t, int64_t k); /* one panel: a multiple of 64 */
 
@@ -141,7 +142,6 @@ static inline double rex_lse_log(rex_lse s) { return s.max + rex_log(s.sum); }
 static inline double rex_lse_entropy(rex_lse s) { return rex_log(s.sum) - s.xsum / s.sum; }
 
 typedef enum { REX_SILU, REX_GELU_TANH } rex_act;
-
 typedef struct {
     float lr, beta1, beta2, eps, decay; /* decay: weight_decay, decoupled */
     float fix1, fix2;                   /* 1 - beta1^t, sqrt(1 - beta2^t) */

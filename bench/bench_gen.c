@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * bench_gen.c: the engine against its floor, the larger of FLOPs over peak and bytes over read speed.
- * Both ceilings are measured right before and right after each figure, at the same number of threads,
- * so a share of the floor is a share of that minute. Weights are random, made on the spot.
+ * bench_gen.c: the engine against its floor, the larger of FLOPs over peak and bytes over read
+ * speed. Both ceilings are measured right before and right after each figure, at the same number of
+ * threads, so a share of the floor is a share of that minute. Weights are random, made on the spot.
  *
- *     bench_gen SHAPE FORMAT THREADS [REPEATS] [SCENE]   SHAPE 135m|0.5b, FORMAT f32|bf16|q8_0|bf16c
- *                                                (bf16c: bf16 weights, bf16 compute), SCENE a letter
- *                                                of pdsf: prefill, decode, samples, feature pairs
- * One JSON line on stdout for each scene, medians and quartiles over the repeats. With one thread all
- * times are processor time, so that a busy machine disturbs little; with more they are wall time.
+ *     bench_gen SHAPE FORMAT THREADS [REPEATS] [SCENE]   SHAPE 135m|0.5b, FORMAT
+ * f32|bf16|q8_0|bf16c (bf16c: bf16 weights, bf16 compute), SCENE a letter of pdsf: prefill, decode,
+ * samples, feature pairs One JSON line on stdout for each scene, medians and quartiles over the
+ * repeats. With one thread all times are processor time, so that a busy machine disturbs little;
+ * with more they are wall time.
  */
 #include "../src/gen/gen.h"
 
@@ -47,7 +47,7 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- ceilings ------------------------------------------------------------------------------------------ */
+/* ---- ceilings ---------------------------------------------------------------------------- */
 
 enum { READ_BYTES = 256 << 20, PEAK_ROUNDS = 1 << 20, READ_PART = 1 << 20 };
 
@@ -85,7 +85,8 @@ __attribute__((target("avx2"))) static void read_256(const float *p, size_t n) {
     for (size_t k = 0; k + 64 <= n; k += 64)
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++)
-            s[i] = _mm256_xor_si256(s[i], _mm256_load_si256((const __m256i *)(const void *)(p + k + 8 * i)));
+            s[i] = _mm256_xor_si256(
+                s[i], _mm256_load_si256((const __m256i *)(const void *)(p + k + 8 * i)));
     for (int i = 1; i < 8; i++) s[0] = _mm256_xor_si256(s[0], s[i]);
     int out[8];
     _mm256_storeu_si256((__m256i *)(void *)out, s[0]);
@@ -134,7 +135,7 @@ static ceiling measure(rex_pool *pool) {
     return c;
 }
 
-/* ---- a model with random weights ------------------------------------------------------------------------- */
+/* ---- a model with random weights --------------------------------------------------------- */
 
 static uint64_t dice = 88172645463325252u;
 
@@ -156,7 +157,8 @@ typedef struct {
 } listing;
 
 static void add(listing *l, rex_slot slot, int layer, int64_t rows, int64_t cols) {
-    const rex_source s = {.arch = rex_arch_find(rex_str_of("llama"), false), .gguf = l->gguf ? (void *)l : NULL};
+    const rex_source s = {.arch = rex_arch_find(rex_str_of("llama"), false),
+                          .gguf = l->gguf ? (void *)l : NULL};
     char *name = l->name[l->n];
     rex_source_name(&s, slot, layer, name, sizeof l->name[0]);
     rex_tensor *t = &l->t[l->n++];
@@ -200,11 +202,14 @@ static void make_hf(const char *dir, const shape *s, listing *l) {
     rex_err e;
     snprintf(path, sizeof path, "%s/config.json", dir);
     FILE *f = fopen(path, "w");
-    fprintf(f,
-            "{\"model_type\":\"%s\",\"hidden_size\":%d,\"intermediate_size\":%d,\"num_hidden_layers\":%d,"
-            "\"num_attention_heads\":%d,\"num_key_value_heads\":%d,\"vocab_size\":%d,\"rms_norm_eps\":1e-5,"
-            "\"max_position_embeddings\":8192,\"rope_theta\":100000.0,\"tie_word_embeddings\":true}",
-            s->type, s->width, s->ffn, s->layers, s->heads, s->kv, s->vocab);
+    fprintf(
+        f,
+        "{\"model_type\":\"%s\",\"hidden_size\":%d,\"intermediate_size\":%d,\"num_hidden_layers\":%"
+        "d,"
+        "\"num_attention_heads\":%d,\"num_key_value_heads\":%d,\"vocab_size\":%d,\"rms_norm_eps\":"
+        "1e-5,"
+        "\"max_position_embeddings\":8192,\"rope_theta\":100000.0,\"tie_word_embeddings\":true}",
+        s->type, s->width, s->ffn, s->layers, s->heads, s->kv, s->vocab);
     fclose(f);
     list(l, s);
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
@@ -255,7 +260,7 @@ static void make_gguf(const char *path, const shape *s, listing *l) {
     if (rex_gguf_out_commit(o, &e) != REX_OK) die(&e);
 }
 
-/* ---- work and its floor ------------------------------------------------------------------------------------ */
+/* ---- work and its floor ------------------------------------------------------------------ */
 
 typedef struct {
     const shape *s;
@@ -364,7 +369,7 @@ static double samples(setup *u, rex_engine *g, double *least, ceiling at) {
     return took;
 }
 
-/* ---- report --------------------------------------------------------------------------------------------------- */
+/* ---- report ------------------------------------------------------------------------------ */
 
 static int by_size(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -392,15 +397,20 @@ static void note(figure *f, double took, double least) {
 static void print(const setup *u, figure *f) {
     struct rusage ru;
     getrusage(RUSAGE_SELF, &ru);
-    printf("{\"bench\":\"engine\",\"shape\":\"%s\",\"format\":\"%s\",\"kernel\":\"%s\",\"threads\":%d,"
-           "\"scene\":\"%s\",\"tok_per_s\":%.1f,\"floor_pct\":%.1f,\"low\":%.1f,\"high\":%.1f,\"n\":%d,"
-           "\"peak_rss_mib\":%ld}\n", u->s->name, f->format, u->m->kern.name, u->threads, f->what,
-           at_rank(f->rate, f->n, 0.5), at_rank(f->share, f->n, 0.5), at_rank(f->share, f->n, 0.25),
-           at_rank(f->share, f->n, 0.75), f->n, ru.ru_maxrss >> 10);
+    printf(
+        "{\"bench\":\"engine\",\"shape\":\"%s\",\"format\":\"%s\",\"kernel\":\"%s\",\"threads\":%d,"
+        "\"scene\":\"%s\",\"tok_per_s\":%.1f,\"floor_pct\":%.1f,\"low\":%.1f,\"high\":%.1f,\"n\":%"
+        "d,"
+        "\"peak_rss_mib\":%ld}\n",
+        u->s->name, f->format, u->m->kern.name, u->threads, f->what, at_rank(f->rate, f->n, 0.5),
+        at_rank(f->share, f->n, 0.5), at_rank(f->share, f->n, 0.25), at_rank(f->share, f->n, 0.75),
+        f->n, ru.ru_maxrss >> 10);
     fflush(stdout);
 }
 
-static ceiling join(ceiling a, ceiling b) { return (ceiling){(a.flops + b.flops) / 2, (a.bytes + b.bytes) / 2}; }
+static ceiling join(ceiling a, ceiling b) {
+    return (ceiling){(a.flops + b.flops) / 2, (a.bytes + b.bytes) / 2};
+}
 
 static void steps_scene(setup *u, const char *format, int repeats, const char *scenes) {
     rex_ctx_opts o;
@@ -438,7 +448,8 @@ static void steps_scene(setup *u, const char *format, int repeats, const char *s
 
 static void samples_scene(setup *u, const char *format, int repeats) {
     rex_engine *g = open_samples(u, false);
-    figure f = {.what = "64 samples of one prompt", .format = format, .tokens = (double)SAMPLES * NEW};
+    figure f = {
+        .what = "64 samples of one prompt", .format = format, .tokens = (double)SAMPLES * NEW};
     for (int i = 0; i < repeats; i++) {
         double least = 0.0, after = 0.0;
         const ceiling a = measure(u->pool);
@@ -462,10 +473,11 @@ static void feature_scene(setup *u, const char *format, int repeats) {
         const double b = samples(u, first ? off : on, &least, at);
         price[i] = 100.0 * ((first ? a / b : b / a) - 1.0);
     }
-    printf("{\"bench\":\"engine\",\"shape\":\"%s\",\"format\":\"%s\",\"threads\":%d,\"scene\":\"pooled "
-           "features\",\"price_pct\":%.2f,\"low\":%.2f,\"high\":%.2f,\"n\":%d}\n", u->s->name, format,
-           u->threads, at_rank(price, repeats, 0.5), at_rank(price, repeats, 0.25),
-           at_rank(price, repeats, 0.75), repeats);
+    printf("{\"bench\":\"engine\",\"shape\":\"%s\",\"format\":\"%s\",\"threads\":%d,\"scene\":"
+           "\"pooled "
+           "features\",\"price_pct\":%.2f,\"low\":%.2f,\"high\":%.2f,\"n\":%d}\n",
+           u->s->name, format, u->threads, at_rank(price, repeats, 0.5),
+           at_rank(price, repeats, 0.25), at_rank(price, repeats, 0.75), repeats);
     rex_gen_close(off);
     rex_gen_close(on);
 }
@@ -500,7 +512,8 @@ int main(int argc, char **argv) {
     if (rex_pool_open(u.threads, &u.pool, &e) != REX_OK) die(&e);
     const double t = rex_clock();
     if (rex_model_open(path, &o, u.pool, &u.m, &e) != REX_OK) die(&e);
-    fprintf(stderr, "loaded in %.3f s, %zu MiB of panels\n", rex_clock() - t, u.m->info.panel_bytes >> 20);
+    fprintf(stderr, "loaded in %.3f s, %zu MiB of panels\n", rex_clock() - t,
+            u.m->info.panel_bytes >> 20);
     lanes = strcmp(u.m->kern.name, "avx512") == 0 ? 16 : 8;
     read_buf = rex_mem_take(READ_BYTES, 1, &e);
     if (!read_buf) die(&e);

@@ -46,13 +46,13 @@ REX_CMDS(X)
 
 /* stdout, sticky and checked: everything a command prints as data. */
 REX_MUST rex_status rex_cli_print(const rex_buf *b, rex_err *e);
-/* Runs a command line ("explore", "--model", ...; the strings are writable) as if it had been typed, except
- * that what it prints on stdout goes to `out`. `quiet` adds --quiet. Not nested. */
+/* Runs a command line ("explore", "--model", ...; the strings are writable) as if it had been
+ * typed, except that what it prints on stdout goes to `out`. `quiet` adds --quiet. Not nested. */
 REX_MUST rex_status rex_cli_call(int argc, char **argv, bool quiet, rex_buf *out, rex_err *e);
 /* A note for people on stderr, unless --quiet. */
 void rex_cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- models (engine.c) --------------------------------------------------------------------- */
+/* ---- models (engine.c) ------------------------------------------------------------------- */
 
 /* Options of every command that runs a model. */
 #define REX_CLI_MODEL(X)                                                                     \
@@ -90,11 +90,12 @@ REX_MUST rex_status rex_cli_engine_open(const rex_cli_setup *set, rex_cli_engine
 void rex_cli_engine_close(rex_cli_engine *g);
 /* Token ids of a prompt: as given, by the chat layout, or from text. `shown` gets the text that was
  * encoded (p NULL where ids were given). Errors name the prompt. */
-REX_MUST rex_status rex_cli_encode(rex_cli_engine *g, const rex_prompt *p, rex_arena *a, rex_ids *ids,
-                                   rex_str *shown, rex_err *e);
+REX_MUST rex_status rex_cli_encode(rex_cli_engine *g, const rex_prompt *p, rex_arena *a,
+                                   rex_ids *ids, rex_str *shown, rex_err *e);
 /* Pairs of a file of sample records, prompts and responses as ids. */
-REX_MUST rex_status rex_cli_pairs(rex_cli_engine *g, const char *path, const char *map, rex_arena *a,
-                                  rex_sample **sample, rex_gen_pair **pair, size_t *n, rex_err *e);
+REX_MUST rex_status rex_cli_pairs(rex_cli_engine *g, const char *path, const char *map,
+                                  rex_arena *a, rex_sample **sample, rex_gen_pair **pair, size_t *n,
+                                  rex_err *e);
 /* Sizes a generator for those pairs. */
 void rex_cli_fit(rex_gen_opts *o, const rex_gen_pair *p, size_t n);
 /* "mean" etc.; what was pooled, as the JSON beside a feature file. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * demo: the test-time story on the bundled model. It runs ordinary command lines, each printed before
- * it runs, and reads the numbers that they leave in their run folders; no number is of its own making,
- * every one stands with its 95 % interval, and nothing is wider than 80 columns.
+ * demo: the test-time story on the bundled model. It runs ordinary command lines, each printed
+ * before it runs, and reads the numbers that they leave in their run folders; no number is of its
+ * own making, every one stands with its 95 % interval, and nothing is wider than 80 columns.
  */
 #include "cli.h"
 
@@ -11,12 +11,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define DEMO_OPTS(X)                                                                         \
-    REX_CLI_COMMON(X)                                                                        \
-    X(STR, model, "models/countdown4", 0, 0, "M", "m=the model that is shown")               \
-    X(STR, out, "out/demo", 0, 0, "DIR", "o=run folders and the report; what is there is replaced") \
-    X(I64, problems, "100", 2, 100000, "N", "held-out problems")                             \
-    X(I64, samples, "128", 2, 65536, "N", "n=samples of each problem")                       \
+#define DEMO_OPTS(X)                                                           \
+    REX_CLI_COMMON(X)                                                          \
+    X(STR, model, "models/countdown4", 0, 0, "M", "m=the model that is shown") \
+    X(STR, out, "out/demo", 0, 0, "DIR",                                       \
+      "o=run folders and the report; what is there is replaced")               \
+    X(I64, problems, "100", 2, 100000, "N", "held-out problems")               \
+    X(I64, samples, "128", 2, 65536, "N", "n=samples of each problem")         \
     X(BOOL, full, "false", 0, 0, "", "300 problems and five samplers instead of two")
 
 REX_OPT_STRUCT(demo_opts, DEMO_OPTS);
@@ -42,7 +43,8 @@ static const struct {
 };
 enum { ORDERS = sizeof order / sizeof *order, PAPER = ORDERS - 3, QUALITY = ORDERS - 1 };
 
-/* A pool: its folder below --out, what it is, and the options that make it. The first two are the demo. */
+/* A pool: its folder below --out, what it is, and the options that make it. The first two are the
+ * demo. */
 static const struct {
     const char *name, *what, *temperature, *top_p, *min_p;
 } sampler[] = {
@@ -75,7 +77,7 @@ static rex_status flush(demo *d, rex_err *e) {
     return s;
 }
 
-/* ---- command lines ------------------------------------------------------------------------------------ */
+/* ---- command lines ----------------------------------------------------------------------- */
 
 /* "$ repexp ARGS", broken between arguments with a backslash. */
 static void show(demo *d, int n, const char *const *arg) {
@@ -128,7 +130,7 @@ static rex_status call(demo *d, int n, const char *const *arg, rex_err *e) {
     return s;
 }
 
-/* ---- numbers of a run ------------------------------------------------------------------------------------ */
+/* ---- numbers of a run -------------------------------------------------------------------- */
 
 static const rex_jval *member(const rex_jval *v, const char *key) {
     return v && v->kind == REX_J_OBJ ? rex_json_get(v, key) : NULL;
@@ -166,8 +168,9 @@ static rex_status order_table(demo *d, size_t run, const rex_jval *v, rex_err *e
     int64_t n = 0, solvable = 0;
     REX_TRY(rex_json_i64(member(v, "n_problems"), "n_problems", &n, e));
     REX_TRY(rex_json_i64(member(v, "n_solvable"), "n_solvable", &solvable, e));
-    rex_buf_addf(&d->b, "%lld of %lld problems have a correct sample. Verified until the first one:\n\n"
-                        "  order                         samples              against random\n",
+    rex_buf_addf(&d->b,
+                 "%lld of %lld problems have a correct sample. Verified until the first one:\n\n"
+                 "  order                         samples              against random\n",
                  (long long)solvable, (long long)n);
     for (int i = 0; i < ORDERS; i++) {
         const rex_jval *const r = member(member(v, "rules"), order[i].rule);
@@ -179,8 +182,8 @@ static rex_status order_table(demo *d, size_t run, const rex_jval *v, rex_err *e
         (void)snprintf(value, sizeof value, "%.1f [%.1f, %.1f]", s.value, s.low, s.high);
         rex_buf_addf(&d->b, i ? "  %-28s  %-19s" : "  %-28s  %s", order[i].label, value);
         if (i > 0 && c->there)
-            rex_buf_addf(&d->b, "  %+.0f %% [%+.0f, %+.0f]", 100.0 * (c->value - 1.0), 100.0 * (c->low - 1.0),
-                         100.0 * (c->high - 1.0));
+            rex_buf_addf(&d->b, "  %+.0f %% [%+.0f, %+.0f]", 100.0 * (c->value - 1.0),
+                         100.0 * (c->low - 1.0), 100.0 * (c->high - 1.0));
         rex_buf_addf(&d->b, "\n");
     }
     rex_buf_addf(&d->b, "\n");
@@ -192,12 +195,17 @@ static void money(demo *d, const number *c) {
     if (!c->there) return;
     const double low = 100.0 * (1.0 - c->high), high = 100.0 * (1.0 - c->low);
     if (c->high < 1.0)
-        rex_buf_addf(&d->b, "Who pays for every verifier call keeps %.0f [%.0f, %.0f] of every 100 calls by\n"
-                            "verifying in the order of `quality` instead of at random.\n\n",
-                     100.0 * (1.0 - c->value), low, high);
+        rex_buf_addf(
+            &d->b,
+            "Who pays for every verifier call keeps %.0f [%.0f, %.0f] of every 100 calls by\n"
+            "verifying in the order of `quality` instead of at random.\n\n",
+            100.0 * (1.0 - c->value), low, high);
     else
-        rex_buf_addf(&d->b, "These problems do not show that the order of `quality` saves verifier calls:\n"
-                            "%.0f [%.0f, %.0f] of every 100.\n\n", 100.0 * (1.0 - c->value), low, high);
+        rex_buf_addf(
+            &d->b,
+            "These problems do not show that the order of `quality` saves verifier calls:\n"
+            "%.0f [%.0f, %.0f] of every 100.\n\n",
+            100.0 * (1.0 - c->value), low, high);
 }
 
 static const char *judged(const number *c) {
@@ -213,8 +221,9 @@ static void which_when(demo *d) {
             const number *const c = &d->change[i][k ? QUALITY : PAPER];
             char text[64];
             if (c->there)
-                (void)snprintf(text, sizeof text, "%+.0f %% [%+.0f, %+.0f] %s", 100.0 * (c->value - 1.0),
-                               100.0 * (c->low - 1.0), 100.0 * (c->high - 1.0), judged(c));
+                (void)snprintf(text, sizeof text, "%+.0f %% [%+.0f, %+.0f] %s",
+                               100.0 * (c->value - 1.0), 100.0 * (c->low - 1.0),
+                               100.0 * (c->high - 1.0), judged(c));
             else
                 (void)snprintf(text, sizeof text, "-");
             rex_buf_addf(&d->b, k ? "  %s" : "  %-26s", text);
@@ -224,7 +233,7 @@ static void which_when(demo *d) {
     rex_buf_addf(&d->b, "\n");
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------------------- */
+/* ---- the walk ---------------------------------------------------------------------------- */
 
 /* Every folder on the way to `path`, and `path`. */
 static rex_status make_folders(demo *d, const char *path, rex_err *e) {
@@ -237,7 +246,8 @@ static rex_status make_folders(demo *d, const char *path, rex_err *e) {
         const char was = p[i];
         p[i] = '\0';
         if (mkdir(p, 0777) != 0 && !(stat(p, &sb) == 0 && S_ISDIR(sb.st_mode)))
-            return rex_fail(e, REX_EIO, -1, "%s: cannot make this folder: %s; --out DIR names another place", p,
+            return rex_fail(e, REX_EIO, -1,
+                            "%s: cannot make this folder: %s; --out DIR names another place", p,
                             strerror(errno));
         p[i] = was;
     }
@@ -262,9 +272,23 @@ static rex_status explore(demo *d, size_t run, const char *rules, rex_jval **out
     REX_TRY(rex_str_fmt(d->a, &folder, e, "%s/%s", o->out, sampler[run].name));
     REX_TRY(rex_str_fmt(d->a, &path, e, "%s/explore.json", folder.p));
     d->folder[run] = folder.p;
-    const char *arg[ARGS] = {"explore", "--model", o->model, "--task", "countdown", "--problems", problems,
-                             "-n", samples, "--max-tokens", "32", "--temperature", sampler[run].temperature,
-                             "--seed", seed, "--out", folder.p};
+    const char *arg[ARGS] = {"explore",
+                             "--model",
+                             o->model,
+                             "--task",
+                             "countdown",
+                             "--problems",
+                             problems,
+                             "-n",
+                             samples,
+                             "--max-tokens",
+                             "32",
+                             "--temperature",
+                             sampler[run].temperature,
+                             "--seed",
+                             seed,
+                             "--out",
+                             folder.p};
     int n = 17;
     if (sampler[run].top_p) {
         arg[n++] = "--top-p";
@@ -308,18 +332,22 @@ static rex_status walk(demo *d, rex_err *e) {
     rex_jval *run[SAMPLERS] = {NULL};
     const char *page = NULL;
     if (stat(o->model, &sb) != 0)
-        return rex_fail(e, REX_EIO, -1, "%s: there is no model here; run in the folder of the project, or name one "
-                        "with --model; `make model` trains it", o->model);
+        return rex_fail(e, REX_EIO, -1,
+                        "%s: there is no model here; run in the folder of the project, or name one "
+                        "with --model; `make model` trains it",
+                        o->model);
     REX_TRY(rex_arena_open(0, &d->a, e));
     REX_TRY(make_folders(d, o->out, e));
     rex_buf_init(&rules, 0);
     for (int i = 0; i < ORDERS; i++) rex_buf_addf(&rules, "%s%s", i ? "," : "", order[i].rule);
     rex_status s = rex_buf_check(&rules, e);
     d->n_run = o->full ? SAMPLERS : 2;
-    rex_buf_addf(&d->b, "A small model reaches a target from four numbers, often in a wrong way. Which\n"
-                        "of its samples do you verify first?\n\n");
+    rex_buf_addf(&d->b,
+                 "A small model reaches a target from four numbers, often in a wrong way. Which\n"
+                 "of its samples do you verify first?\n\n");
     for (size_t i = 0; s == REX_OK && i < d->n_run; i++) {
-        rex_buf_addf(&d->b, "== %zu samples of each problem, %s\n\n", (size_t)o->samples, sampler[i].what);
+        rex_buf_addf(&d->b, "== %zu samples of each problem, %s\n\n", (size_t)o->samples,
+                     sampler[i].what);
         s = explore(d, i, rules.p, &run[i], e);
         if (s == REX_OK && i == 0) s = pass_curve(d, run[i], e);
         if (s == REX_OK) s = order_table(d, i, run[i], e);
@@ -365,9 +393,12 @@ const rex_cmd rex_cmd_demo = {
     .name = "demo",
     .summary = "the whole story on the bundled model, without a network",
     .usage = "[--full] [--out DIR] [options]",
-    .text = "Draws samples from the bundled Countdown model, orders them by several rules, verifies down each order "
-            "until the first correct one, and tells what that saves, on a warm pool and on a cold one. Every "
-            "step prints the ordinary command that it runs. The page in --out has the rest. Same seed, same "
+    .text = "Draws samples from the bundled Countdown model, orders them by several rules, "
+            "verifies down each order "
+            "until the first correct one, and tells what that saves, on a warm pool and on a cold "
+            "one. Every "
+            "step prints the ordinary command that it runs. The page in --out has the rest. Same "
+            "seed, same "
             "numbers. --full takes 300 problems and five samplers.",
     .opt = options,
     .n_opt = sizeof options / sizeof *options,

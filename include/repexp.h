@@ -62,7 +62,9 @@ REX_API const char *rex_status_text(rex_status s);
 
 /* ---- logging ---------------------------------------------------------------------------- */
 
-typedef enum { REX_LOG_ERROR, REX_LOG_WARN, REX_LOG_INFO, REX_LOG_STEP, REX_LOG_DEBUG } rex_log_level;
+typedef enum {
+    REX_LOG_ERROR, REX_LOG_WARN, REX_LOG_INFO, REX_LOG_STEP, REX_LOG_DEBUG
+} rex_log_level;
 typedef void (*rex_log_fn)(void *ud, rex_log_level level, const char *text);
 
 /* Messages up to `level` go to `fn`; NULL silences the library, which is how it starts. */
@@ -121,7 +123,8 @@ typedef enum {
 typedef enum { REX_BROKEN_REFUSE, REX_BROKEN_DROP, REX_BROKEN_KEEP } rex_broken;
 
 /* `want`: the fields to read; what is not wanted is skipped unparsed. `need`: fields that every row
- * must have. `map`: "field=their.field,..." with dotted paths into nested objects; NULL for none. */
+ * must have. `map`: "field=their.field,..." with dotted paths into nested objects; NULL for none.
+ */
 typedef struct {
     size_t size;
     uint32_t want, need;
@@ -210,16 +213,18 @@ REX_API REX_MUST rex_status rex_prompts_read(rex_arena *a, const char *path, con
 /* All samples of a file, every field, into the arena. */
 REX_API REX_MUST rex_status rex_samples_read(rex_arena *a, const char *path, const char *map,
                                              rex_sample **out, size_t *n, rex_err *e);
-/* One record from the text of its line; `no` from 1 names it in errors and stands for a missing id. */
-REX_API REX_MUST rex_status rex_prompt_parse(rex_arena *a, rex_str line, int64_t no, const char *map,
-                                             rex_prompt *out, rex_err *e);
-REX_API REX_MUST rex_status rex_sample_parse(rex_arena *a, rex_str line, int64_t no, const char *map,
-                                             rex_sample *out, rex_err *e);
+/* One record from the text of its line; `no` from 1 names it in errors and stands for a missing id.
+ */
+REX_API REX_MUST rex_status rex_prompt_parse(rex_arena *a, rex_str line, int64_t no,
+                                             const char *map, rex_prompt *out, rex_err *e);
+REX_API REX_MUST rex_status rex_sample_parse(rex_arena *a, rex_str line, int64_t no,
+                                             const char *map, rex_sample *out, rex_err *e);
 /* The record as one line, "\n" at its end, in the arena: known fields in the order of the contract,
  * then whatever `line` has besides (fields named by a map stay under their own names). */
-REX_API REX_MUST rex_status rex_sample_line(rex_arena *a, const rex_sample *s, rex_str *out, rex_err *e);
+REX_API REX_MUST rex_status rex_sample_line(rex_arena *a, const rex_sample *s, rex_str *out,
+                                            rex_err *e);
 
-/* ---- metrics: pass@k and its relatives, with intervals ------------------------------------ */
+/* ---- metrics: pass@k and its relatives, with intervals ----------------------------------- */
 
 /* Samples with rewards, prompt after prompt: those of prompt g are first[g] .. first[g+1] - 1, in
  * the order in which they were drawn. Arrays that are not needed may be NULL. */
@@ -246,8 +251,8 @@ REX_API REX_MUST rex_status rex_pow_at_k(int64_t n, int64_t c, int64_t k, double
 /* The expected largest of k of the n rewards (any finite numbers). */
 REX_API REX_MUST rex_status rex_best_at_k(const double *reward, size_t n, int64_t k, double *out,
                                           rex_err *e);
-/* The expected reward of the majority answer among k of the n samples, for each k of a list. Ties go
- * to the answer whose first sample in the subset came first, and the reward is that sample's; a
+/* The expected reward of the majority answer among k of the n samples, for each k of a list. Ties
+ * go to the answer whose first sample in the subset came first, and the reward is that sample's; a
  * subset without a vote counts 0. Exact where `exact[j]` comes back true (may be NULL), otherwise
  * the mean of 10,000 subsets named by (seed, stream). */
 REX_API REX_MUST rex_status rex_maj_at_k(const uint32_t *answer, const double *reward, size_t n,
@@ -287,7 +292,8 @@ typedef struct {
 REX_API void rex_boot_defaults(rex_boot_opts *o);
 /* The mean over prompts of one value each, or of differences for a paired comparison. */
 REX_API REX_MUST rex_status rex_mean_interval(rex_pool *p, const double *v, size_t n,
-                                              const rex_boot_opts *o, rex_interval *out, rex_err *e);
+                                              const rex_boot_opts *o, rex_interval *out,
+                                              rex_err *e);
 /* mean(num) / mean(den) over the same prompts; p is that of a ratio of 1. */
 REX_API REX_MUST rex_status rex_ratio_interval(rex_pool *p, const double *num, const double *den,
                                                size_t n, const rex_boot_opts *o, rex_interval *out,
@@ -325,7 +331,7 @@ REX_API REX_MUST rex_status rex_passk_vs(rex_arena *a, rex_pool *p, const rex_sc
 REX_API REX_MUST rex_status rex_passk_json(rex_arena *a, const rex_passk *p, const rex_passk *vs,
                                            rex_str *out, rex_err *e);
 
-/* ---- advantages --------------------------------------------------------------------------- */
+/* ---- advantages -------------------------------------------------------------------------- */
 
 /* X(ID, "name", needs k, "formula"): every estimator of the trainer and of `repexp advantage`. */
 #define REX_ADVANTAGES(X)                                                                    \
@@ -368,7 +374,7 @@ typedef struct {
     bool bonus_late;     /* beta * gated bonus goes on top of the finished advantage instead */
     bool paper_form;     /* unlikeliness: the factor as printed, not as published in code */
     double rank_weight;  /* unlikeliness: 0.25 */
-    bool group_mean;     /* passk-bootstrap: divide by the n k / n groups a sample is in on average */
+    bool group_mean; /* passk-bootstrap: divide by the n k / n groups a sample is in on average */
     uint64_t seed;       /* passk-bootstrap */
 } rex_adv_opts;
 REX_API void rex_adv_defaults(rex_adv_opts *o);
@@ -384,7 +390,7 @@ REX_API bool rex_adv_binary(rex_adv_kind kind);
 REX_API REX_MUST rex_status rex_advantage_run(const rex_scored *s, const rex_adv_opts *o,
                                               double *adv, rex_err *e);
 
-/* ---- rows of numbers in files (formats) --------------------------------------------------- */
+/* ---- rows of numbers in files (formats) -------------------------------------------------- */
 
 /* A matrix in a file: `F.npy`, `F.safetensors` that holds one tensor, or `F.safetensors#name`;
  * two dimensions, f16, bf16, f32 or f64. The file is mapped, not read. What is not finite is
@@ -433,9 +439,10 @@ REX_API void rex_rows_out_close(rex_rows_out *o);
 
 /* What is in this file or folder, as one JSON object in the arena: arrays, safetensors, GGUF,
  * pools and other record files, model folders, run folders. */
-REX_API REX_MUST rex_status rex_file_describe(rex_arena *a, const char *path, rex_str *json, rex_err *e);
+REX_API REX_MUST rex_status rex_file_describe(rex_arena *a, const char *path, rex_str *json,
+                                              rex_err *e);
 
-/* ---- tokenizer: text to token ids and back ------------------------------------------------ */
+/* ---- tokenizer: text to token ids and back ----------------------------------------------- */
 
 /* A tokenizer is read-only after open; any number of threads may use it. Text is bytes: what is
  * not UTF-8 goes through unchanged wherever the vocabulary has bytes. */
@@ -456,7 +463,7 @@ typedef struct {
     size_t n_stop;
 } rex_tok_marks;
 
-#define REX_TOK_BOS 1u     /* encode: what the tokenizer's own files put before (and behind) a text */
+#define REX_TOK_BOS 1u /* encode: what the tokenizer's own files put before (and behind) a text */
 #define REX_TOK_SPECIAL 2u /* encode: control text becomes control tokens; decode: shows them */
 
 /* A Hugging Face folder (tokenizer.json, with tokenizer_config.json, generation_config.json,
@@ -511,8 +518,9 @@ typedef struct {
     size_t n_special;
 } rex_tok_build_opts;
 REX_API void rex_tok_build_defaults(rex_tok_build_opts *o);
-REX_API REX_MUST rex_status rex_tok_build(const rex_str *texts, size_t n, const rex_tok_build_opts *o,
-                                          rex_arena *a, rex_str *json, rex_err *e);
+REX_API REX_MUST rex_status rex_tok_build(const rex_str *texts, size_t n,
+                                          const rex_tok_build_opts *o, rex_arena *a, rex_str *json,
+                                          rex_err *e);
 
 /* Chat layouts: a closed set. rex_chat_find: by name ("chatml"); rex_chat_of: the one that the
  * model's own chat template names without doubt, with the template's own default system prompt.
@@ -525,8 +533,8 @@ REX_API REX_MUST rex_status rex_chat_find(const char *name, const rex_chat **out
 REX_API REX_MUST rex_status rex_chat_of(const rex_tok *t, const rex_chat **out, rex_err *e);
 /* The text that the reference template gives, with the opening of an answer if `open`. A role that
  * the layout does not have, or not in this place, is REX_EFORMAT naming role and message. */
-REX_API REX_MUST rex_status rex_chat_render(const rex_chat *c, const rex_msg *msg, size_t n, bool open,
-                                            rex_arena *a, rex_str *out, rex_err *e);
+REX_API REX_MUST rex_status rex_chat_render(const rex_chat *c, const rex_msg *msg, size_t n,
+                                            bool open, rex_arena *a, rex_str *out, rex_err *e);
 /* The same as ids. The layout's control tokens are recognised, those that stand in a message's
  * content only with REX_TOK_SPECIAL; no further BOS is put. `shown` (may be NULL) gets the text. A
  * control token of the layout that the vocabulary lacks is REX_EFORMAT naming it. */
@@ -534,21 +542,21 @@ REX_API REX_MUST rex_status rex_chat_encode(const rex_tok *t, const rex_chat *c,
                                             size_t n, bool open, uint32_t flags, rex_arena *a,
                                             rex_ids *out, rex_str *shown, rex_err *e);
 
-/* ---- models -------------------------------------------------------------------------------- */
+/* ---- models ------------------------------------------------------------------------------ */
 
 /* A language model: a Hugging Face folder (config.json, safetensors in one file or shards) or one
  * GGUF file. Read-only after open; any number of generators may share it. */
 typedef struct rex_model rex_model;
 
 /* How the linear layers and the head compute. F32: weights widened exactly, f32 FMA, the bits are
- * portable. BF16: activations and weights rounded to bf16, pairs accumulated in f32. One setting for
- * sampling, scoring and training. */
+ * portable. BF16: activations and weights rounded to bf16, pairs accumulated in f32. One setting
+ * for sampling, scoring and training. */
 typedef enum { REX_COMPUTE_F32, REX_COMPUTE_BF16 } rex_compute;
 
 typedef struct {
     size_t size;
-    int64_t context; /* positions of a sequence, 0: the model's own number. With LongRoPE the default is
-                      * the original context, more selects the long frequencies */
+    int64_t context; /* positions of a sequence, 0: the model's own number. With LongRoPE the
+                      * default is the original context, more selects the long frequencies */
     rex_compute compute;
     const char *kernel; /* a name of rex_kern_list; NULL: the best */
     bool train;         /* everything as f32, writable */
@@ -573,32 +581,37 @@ typedef struct {
 REX_API void rex_model_defaults(rex_model_opts *o);
 /* `o` may be NULL; `pool` (may be NULL) is used for loading only. Errors name file, tensor or key;
  * config keys that nobody knows are warnings. */
-REX_API REX_MUST rex_status rex_model_open(const char *path, const rex_model_opts *o, rex_pool *pool,
-                                           rex_model **out, rex_err *e);
+REX_API REX_MUST rex_status rex_model_open(const char *path, const rex_model_opts *o,
+                                           rex_pool *pool, rex_model **out, rex_err *e);
 REX_API const rex_model_info *rex_model_about(const rex_model *m);
 REX_API void rex_model_close(rex_model *m);
 
-/* ---- generation: prompts to samples, log-probabilities, features ------------------------------- */
+/* ---- generation: prompts to samples, log-probabilities, features ------------------------- */
 
-/* What is pooled into a feature: nothing, the mean over response tokens, the last response token, the
- * mean over prompt and response. The state of the last sampled token (a stop token, too) is in it; a
- * response without tokens gives zeros under mean and last. */
-typedef enum { REX_POOLING_NONE, REX_POOLING_MEAN, REX_POOLING_LAST, REX_POOLING_MEAN_ALL } rex_pooling;
+/* What is pooled into a feature: nothing, the mean over response tokens, the last response token,
+ * the mean over prompt and response. The state of the last sampled token (a stop token, too) is in
+ * it; a response without tokens gives zeros under mean and last. */
+typedef enum {
+    REX_POOLING_NONE,
+    REX_POOLING_MEAN,
+    REX_POOLING_LAST,
+    REX_POOLING_MEAN_ALL
+} rex_pooling;
 
-/* Bends a copy of the logits of one sample before the draw; `state` is what `layer` names. Samples come
- * one after the other. logp and entropy stay those of the unbent row. */
-typedef void (*rex_bend_fn)(void *ud, size_t prompt, uint32_t sample, int32_t pos, const float *state,
-                            int64_t n_state, float *logit, int64_t n_logit);
+/* Bends a copy of the logits of one sample before the draw; `state` is what `layer` names. Samples
+ * come one after the other. logp and entropy stay those of the unbent row. */
+typedef void (*rex_bend_fn)(void *ud, size_t prompt, uint32_t sample, int32_t pos,
+                            const float *state, int64_t n_state, float *logit, int64_t n_logit);
 
 typedef struct {
     size_t size;
     double temperature, top_p, min_p; /* 0 is greedy; 1 and 0 switch the filters off */
     int64_t top_k;                    /* 0: off */
     int64_t max_tokens;               /* of a response */
-    int64_t max_prompt;               /* longest prompt that will come; 0: what the context leaves */
+    int64_t max_prompt; /* longest prompt that will come; 0: what the context leaves */
     int64_t batch;                    /* sequences decoded at once */
     int64_t chunk;                    /* tokens of one step, prompts included */
-    int64_t group;                    /* samples of one prompt that will come together: sizes the cache */
+    int64_t group; /* samples of one prompt that will come together: sizes the cache */
     uint64_t seed, step;              /* name the draws, with prompt hash, sample and position */
     bool kv_bf16;                     /* keys and values kept in bf16 */
     bool ignore_eos;                  /* the model's own end tokens do not stop */
@@ -607,14 +620,14 @@ typedef struct {
     int layer; /* 0 the embeddings, i the state behind block i, -1 after the final norm */
     const int32_t *stop_ids;          /* besides the model's and the tokenizer's own */
     size_t n_stop_ids;
-    const char *const *stop;          /* texts that end a response and are cut off; need a tokenizer */
+    const char *const *stop; /* texts that end a response and are cut off; need a tokenizer */
     size_t n_stop;
     rex_bend_fn bend;
     void *bend_ud;
 } rex_gen_opts;
 
-/* A prompt to be continued: samples first .. first+samples-1 of it are drawn. `hash` names its random
- * streams: rex_name_hash of the prompt_id. */
+/* A prompt to be continued: samples first .. first+samples-1 of it are drawn. `hash` names its
+ * random streams: rex_name_hash of the prompt_id. */
 typedef struct {
     uint64_t hash;
     const int32_t *ids;
@@ -654,14 +667,15 @@ REX_API void rex_gen_close(rex_engine *g);
 REX_API size_t rex_gen_bytes(const rex_engine *g); /* cache and scratch */
 /* Names the draws of the following runs; a trainer sets its step. */
 REX_API void rex_gen_step(rex_engine *g, uint64_t seed, uint64_t step);
-/* Samples of a prompt share its keys and values; a finished sample's place goes to the next at once. A
- * prompt that does not fit is REX_ELIMIT naming it. Stopped on request (a signal) it hands out what is
- * complete and returns REX_ECANCEL. */
-REX_API REX_MUST rex_status rex_gen_run(rex_engine *g, const rex_gen_prompt *p, size_t n, rex_gen_fn fn,
-                                        void *ud, rex_err *e);
-/* Neighbours with equal prompts share them. The bits are those of generation, whatever the order. */
-REX_API REX_MUST rex_status rex_gen_score(rex_engine *g, const rex_gen_pair *p, size_t n, rex_gen_fn fn,
-                                          void *ud, rex_err *e);
+/* Samples of a prompt share its keys and values; a finished sample's place goes to the next at
+ * once. A prompt that does not fit is REX_ELIMIT naming it. Stopped on request (a signal) it hands
+ * out what is complete and returns REX_ECANCEL. */
+REX_API REX_MUST rex_status rex_gen_run(rex_engine *g, const rex_gen_prompt *p, size_t n,
+                                        rex_gen_fn fn, void *ud, rex_err *e);
+/* Neighbours with equal prompts share them. The bits are those of generation, whatever the order.
+ */
+REX_API REX_MUST rex_status rex_gen_score(rex_engine *g, const rex_gen_pair *p, size_t n,
+                                          rex_gen_fn fn, void *ud, rex_err *e);
 REX_API uint64_t rex_name_hash(rex_str prompt_id);
 
 /* ---- tasks ------------------------------------------------------------------------------ */
@@ -792,7 +806,8 @@ typedef enum { REX_PROJECT_SPARSE, REX_PROJECT_GAUSS } rex_project_kind;
 typedef struct rex_project rex_project;
 REX_API REX_MUST rex_status rex_project_open(rex_project_kind kind, uint64_t seed, int64_t dim_in,
                                              int64_t dim_out, rex_project **out, rex_err *e);
-/* out (rows, dim_out). Rows are brought to f32; sums run in f32 for `sparse`, in double for `gauss`. */
+/* out (rows, dim_out). Rows are brought to f32; sums run in f32 for `sparse`, in double for
+ * `gauss`. */
 REX_API REX_MUST rex_status rex_project_apply(const rex_project *p, const rex_matrix *in,
                                               rex_pool *workers, float *out, rex_err *e);
 /* Of the matrix: same digest, same matrix. */
@@ -940,9 +955,9 @@ REX_API void rex_trial_defaults(rex_trial_opts *o);
 /* Reads a pool and its features (NULL: none) and verifies what is to be verified at once. A stored
  * reward is used; otherwise the gold comes from the record, else by prompt_id from the task's data,
  * else the line is named. `task` (borrowed) may be NULL where every row has a reward. */
-REX_API REX_MUST rex_status rex_trial_open(const rex_trial_opts *o, rex_task *task, rex_pool *workers,
-                                           const char *pool, const char *features, rex_trial **out,
-                                           rex_err *e);
+REX_API REX_MUST rex_status rex_trial_open(const rex_trial_opts *o, rex_task *task,
+                                           rex_pool *workers, const char *pool,
+                                           const char *features, rex_trial **out, rex_err *e);
 /* Orders by every rule, down to the first correct sample, and what follows from them. */
 REX_API REX_MUST rex_status rex_trial_run(rex_trial *t, rex_err *e);
 /* Spends `calls` verdicts where the next outcome is most likely the first correct one. */
@@ -966,7 +981,7 @@ REX_API void rex_trial_close(rex_trial *t);
  * `room` names are stored. */
 REX_API size_t rex_kern_list(const char **name, size_t room);
 
-/* ---- supervised training ------------------------------------------------------------------ */
+/* ---- supervised training ----------------------------------------------------------------- */
 
 typedef enum { REX_SCHEDULE_CONSTANT, REX_SCHEDULE_LINEAR, REX_SCHEDULE_COSINE } rex_schedule;
 
@@ -990,10 +1005,11 @@ typedef struct {
 } rex_sft_opts;
 REX_API void rex_sft_defaults(rex_sft_opts *o);
 /* The whole run, into the folder `out`. REX_ECANCEL after a stop on request: saved, can be resumed.
- * Data, config and weights are checked before the first step; errors name file and line or tensor. */
+ * Data, config and weights are checked before the first step; errors name file and line or tensor.
+ */
 REX_API REX_MUST rex_status rex_sft_run(const rex_sft_opts *o, rex_err *e);
 
-/* ---- report: run folders to a page --------------------------------------------------------- */
+/* ---- report: run folders to a page ------------------------------------------------------- */
 
 typedef struct {
     size_t size;

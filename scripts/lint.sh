@@ -31,7 +31,7 @@ awk -v full="$full" '
     /\t/ { print FILENAME ":" FNR ": a tab" }
     /[ \t]$/ { print FILENAME ":" FNR ": blanks at the end of the line" }
     /[^ -~\t]/ { print FILENAME ":" FNR ": a character that is not ASCII" }
-    FNR == 1 { wide = FILENAME ~ /\.py$/ ? 120 : 100 }
+    FNR == 1 { wide = FILENAME ~ /\.[ch]$/ ? 100 : 145 }
     full && length($0) > wide {
         print FILENAME ":" FNR ": " length($0) " columns, at most " wide }
     /^#[ ]*if 0/ { print FILENAME ":" FNR ": #if 0" }

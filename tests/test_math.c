@@ -67,13 +67,16 @@ static void check_line(rex_arena *a, const char *file, int64_t no, rex_str line,
     rex_err e;
     CHECK_OK(rex_math_grade_with(gold, resp, flags, a, &g, &e), e);
     const char *got = names[g.verdict];
-    const bool ok = rex_str_is(want, got) || (rex_str_is(want, "refused") && g.verdict != REX_VERDICT_correct);
+    const bool ok =
+        rex_str_is(want, got) || (rex_str_is(want, "refused") && g.verdict != REX_VERDICT_correct);
     if (!ok)
-        rex_test_fail(file, (int)no, "%.*s :: %.*s is %s (%s), want %.*s", (int)gold.n, gold.p, (int)resp.n, resp.p,
-                      got, g.reason, (int)want.n, want.p);
+        rex_test_fail(file, (int)no, "%.*s :: %.*s is %s (%s), want %.*s", (int)gold.n, gold.p,
+                      (int)resp.n, resp.p, got, g.reason, (int)want.n, want.p);
     if (g.verdict == REX_VERDICT_unparsed && g.extracted.n == 0) CHECK(strlen(g.reason) > 0);
-    if (strlen(g.reason) == 0 || strlen(g.reason) > 200) rex_test_fail(file, (int)no, "no proper reason");
-    if (g.verdict == REX_VERDICT_ambiguous && gold.n == 0) CHECK(strncmp(g.reason, "gold:", 5) == 0);
+    if (strlen(g.reason) == 0 || strlen(g.reason) > 200)
+        rex_test_fail(file, (int)no, "no proper reason");
+    if (g.verdict == REX_VERDICT_ambiguous && gold.n == 0)
+        CHECK(strncmp(g.reason, "gold:", 5) == 0);
 }
 
 /* All cases of a file: whole lines, or the lines inside ``` fences only. */
@@ -103,11 +106,16 @@ static int run_file(const char *path, bool fenced, int flags) {
     return count;
 }
 
-START_TEST(t_math_cases_by_hand) { CHECK(run_file("tests/golden/math_cases.txt", false, 0) >= 500); } END_TEST
+START_TEST(t_math_cases_by_hand) {
+    CHECK(run_file("tests/golden/math_cases.txt", false, 0) >= 500);
+}
+END_TEST
 
-START_TEST(t_math_examples_of_the_docs) { CHECK(run_file("docs/grading.md", true, 0) >= 40); } END_TEST
+START_TEST(t_math_examples_of_the_docs) { CHECK(run_file("docs/grading.md", true, 0) >= 40); }
+END_TEST
 
-static rex_verdict grade(rex_arena *a, const char *gold, const char *resp, int flags, rex_grade *out) {
+static rex_verdict grade(rex_arena *a, const char *gold, const char *resp, int flags,
+                         rex_grade *out) {
     rex_err e;
     CHECK_OK(rex_math_grade_with(rex_str_of(gold), rex_str_of(resp), flags, a, out, &e), e);
     return out->verdict;
@@ -139,14 +147,16 @@ START_TEST(t_math_identity_can_be_switched_off) {
     rex_arena *a = arena();
     rex_grade g;
     CHECK_EQ(grade(a, "9^{9^{9^9}}", "9^{9^{9^9}}", 0, &g), REX_VERDICT_correct);
-    CHECK_EQ(grade(a, "9^{9^{9^9}}", "9^{9^{9^9}}", REX_MATH_NO_IDENTITY, &g), REX_VERDICT_ambiguous);
+    CHECK_EQ(grade(a, "9^{9^{9^9}}", "9^{9^{9^9}}", REX_MATH_NO_IDENTITY, &g),
+             REX_VERDICT_ambiguous);
     CHECK_EQ(grade(a, "x^2+1", "x^2+1", REX_MATH_NO_IDENTITY, &g), REX_VERDICT_correct);
     rex_arena_close(a);
 } END_TEST
 
 /* Inputs that would need astronomic numbers or deep stacks end quickly, by steps. */
 START_TEST(t_math_traps_are_bounded) {
-    static const char *const heads[] = { "(", "\\frac{1}{", "\\sqrt{", "-", "2^", "|", "\\{", "x_{", "\\text{", "1,", "\\sin " };
+    static const char *const heads[] = {"(",   "\\frac{1}{", "\\sqrt{", "-",  "2^",    "|",
+                                        "\\{", "x_{",        "\\text{", "1,", "\\sin "};
     rex_arena *a = arena();
     rex_grade g;
     rex_err e;
@@ -161,10 +171,19 @@ START_TEST(t_math_traps_are_bounded) {
         CHECK(now_us() - start < 2e6); /* a step bound, with room for a loaded machine */
         rex_buf_free(&b);
     }
-    static const char *const big[] = { "10^{10}!", "9^9^9^9", "(x+y+z+w+1)^{200}", "3000!^{3000}", "\\binom{10^9}{5\\cdot10^8}",
-                                       "2^{1000000}", "(1+\\sqrt{2}+\\sqrt{3}+\\sqrt{5}+\\sqrt{7})^{500}", "1e15000 + 1",
-                                       "\\sqrt[999]{10^{3000}+7}", "\\cos^{400} 1^\\circ", "\\sin(\\sin(\\sin(\\sin(\\sin 1))))",
-                                       "\\log\\log\\log\\log\\log 10^{9999}", "\\sqrt{\\sqrt{\\sqrt{\\sqrt{2}+3}+5}+7}" };
+    static const char *const big[] = {"10^{10}!",
+                                      "9^9^9^9",
+                                      "(x+y+z+w+1)^{200}",
+                                      "3000!^{3000}",
+                                      "\\binom{10^9}{5\\cdot10^8}",
+                                      "2^{1000000}",
+                                      "(1+\\sqrt{2}+\\sqrt{3}+\\sqrt{5}+\\sqrt{7})^{500}",
+                                      "1e15000 + 1",
+                                      "\\sqrt[999]{10^{3000}+7}",
+                                      "\\cos^{400} 1^\\circ",
+                                      "\\sin(\\sin(\\sin(\\sin(\\sin 1))))",
+                                      "\\log\\log\\log\\log\\log 10^{9999}",
+                                      "\\sqrt{\\sqrt{\\sqrt{\\sqrt{2}+3}+5}+7}"};
     for (size_t k = 0; k < sizeof big / sizeof *big; k++) {
         const double start = now_us();
         CHECK(grade(a, "5", big[k], 0, &g) != REX_VERDICT_correct);
@@ -174,7 +193,7 @@ START_TEST(t_math_traps_are_bounded) {
     rex_arena_close(a);
 } END_TEST
 
-/* ---- purity -------------------------------------------------------------------------------------------- */
+/* ---- purity ------------------------------------------------------------------------------ */
 
 static const char *const sample[][2] = {
     { "\\frac{1}{2}", "0.5" },           { "\\sqrt{5+2\\sqrt6}", "\\sqrt2+\\sqrt3" },
@@ -190,7 +209,8 @@ static void many(void *ud, size_t item, int worker) {
     int *bad = ud;
     if (rex_arena_open(0, &a, NULL) != REX_OK) return;
     const char *const *s = sample[item % (sizeof sample / sizeof *sample)];
-    if (rex_math_grade(rex_str_of(s[0]), rex_str_of(s[1]), a, &g, NULL) != REX_OK || g.verdict != REX_VERDICT_correct)
+    if (rex_math_grade(rex_str_of(s[0]), rex_str_of(s[1]), a, &g, NULL) != REX_OK ||
+        g.verdict != REX_VERDICT_correct)
         bad[item] = 1;
     rex_arena_close(a);
 }
@@ -214,7 +234,8 @@ START_TEST(t_math_every_allocation_may_fail) {
             rex_grade g;
             rex_err e;
             rex_mem_fail_at(n);
-            const rex_status s = rex_math_grade(rex_str_of(sample[k][0]), rex_str_of(sample[k][1]), a, &g, &e);
+            const rex_status s =
+                rex_math_grade(rex_str_of(sample[k][0]), rex_str_of(sample[k][1]), a, &g, &e);
             rex_mem_fail_at(0);
             CHECK(s == REX_OK || s == REX_ENOMEM);
             if (s == REX_OK) CHECK_EQ(g.verdict, REX_VERDICT_correct);
@@ -222,7 +243,7 @@ START_TEST(t_math_every_allocation_may_fail) {
         }
 } END_TEST
 
-/* ---- --pairs, --fuzz ----------------------------------------------------------------------------------- */
+/* ---- --pairs, --fuzz --------------------------------------------------------------------- */
 
 static int pairs(void) {
     rex_lines *l = NULL;
@@ -237,8 +258,10 @@ static int pairs(void) {
         if (rex_lines_next(l, &line, &no, &more, &e) != REX_OK) return 1;
         if (!more) break;
         const rex_mark m = rex_arena_mark(a);
-        if (rex_jscan(line, want, 2, raw, &e) != REX_OK || rex_jraw_str(a, raw[0], &gold, &e) != REX_OK ||
-            rex_jraw_str(a, raw[1], &resp, &e) != REX_OK || rex_math_grade(gold, resp, a, &g, &e) != REX_OK) {
+        if (rex_jscan(line, want, 2, raw, &e) != REX_OK ||
+            rex_jraw_str(a, raw[0], &gold, &e) != REX_OK ||
+            rex_jraw_str(a, raw[1], &resp, &e) != REX_OK ||
+            rex_math_grade(gold, resp, a, &g, &e) != REX_OK) {
             fprintf(stderr, "line %lld: %s\n", (long long)no, e.text);
             return 1;
         }
@@ -259,9 +282,12 @@ static int by_time(const void *x, const void *y) {
 
 /* Seeded mutations of the cases: bytes swapped, doubled, cut, taken from other cases. */
 static int fuzz(long count) {
-    static const char *const bits[] = { "\\frac{", "}{", "\\sqrt", "^{", "_{", "(", ")", "[", "\\{", "\\}", ",", "\\cup ", "\\pm ",
-                                        "\\sin ", "!", "|", "=", "\\le ", "\\infty", "9^9", "10^{10}", "\\text{", "\\boxed{", "$",
-                                        "%", "^\\circ", "e", "i", "\\pi", "\\log_", "&", "\\\\", "0.", "\\overline{", "\xc3\x97", "e99" };
+    static const char *const bits[] = {
+        "\\frac{", "}{",          "\\sqrt",   "^{",     "_{",      "(",       ")",        "[",
+        "\\{",     "\\}",         ",",        "\\cup ", "\\pm ",   "\\sin ",  "!",        "|",
+        "=",       "\\le ",       "\\infty",  "9^9",    "10^{10}", "\\text{", "\\boxed{", "$",
+        "%",       "^\\circ",     "e",        "i",      "\\pi",    "\\log_",  "&",        "\\\\",
+        "0.",      "\\overline{", "\xc3\x97", "e99"};
     rex_map *map = NULL;
     rex_err e;
     if (rex_map_open("tests/golden/math_cases.txt", &map, &e) != REX_OK) return 1;
@@ -276,7 +302,8 @@ static int fuzz(long count) {
         char text[2][512];
         size_t len[2];
         uint32_t draw = 0;
-#define DRAW(n) ((size_t)rex_rand_below(key, REX_STREAM_TEST, draw++, 0, (uint64_t)k, (uint64_t)(n)))
+#define DRAW(n) \
+    ((size_t)rex_rand_below(key, REX_STREAM_TEST, draw++, 0, (uint64_t)k, (uint64_t)(n)))
         for (int side = 0; side < 2; side++) {
             size_t n = 1 + DRAW(60);
             const size_t at = DRAW(v.n - n);
@@ -298,21 +325,26 @@ static int fuzz(long count) {
         const rex_mark m = rex_arena_mark(a);
         rex_grade g;
         const double start = now_us();
-        if (rex_math_grade((rex_str){ text[0], len[0] }, (rex_str){ text[1], len[1] }, a, &g, &e) != REX_OK) return 1;
+        if (rex_math_grade((rex_str){text[0], len[0]}, (rex_str){text[1], len[1]}, a, &g, &e) !=
+            REX_OK)
+            return 1;
         us[k] = (float)(now_us() - start);
         by[g.verdict]++;
         if (us[k] > slowest) {
             slowest = us[k];
-            for (int side = 0; side < 2; side++) snprintf(worst[side], 400, "%.*s", (int)len[side], text[side]);
+            for (int side = 0; side < 2; side++)
+                snprintf(worst[side], 400, "%.*s", (int)len[side], text[side]);
         }
         rex_arena_back(a, m);
     }
     if (!us) return 1;
     qsort(us, (size_t)count, sizeof *us, by_time);
-    printf("%ld strings: %ld correct, %ld wrong, %ld unparsed, %ld ambiguous\n", count, by[REX_VERDICT_correct],
-           by[REX_VERDICT_wrong], by[REX_VERDICT_unparsed], by[REX_VERDICT_ambiguous]);
-    printf("us: median %.1f, 99%% %.1f, 99.99%% %.1f, worst %.1f\nworst: %s :: %s\n", (double)us[count / 2],
-           (double)us[count * 99 / 100], (double)us[count - 1 - count / 10000], (double)slowest, worst[0], worst[1]);
+    printf("%ld strings: %ld correct, %ld wrong, %ld unparsed, %ld ambiguous\n", count,
+           by[REX_VERDICT_correct], by[REX_VERDICT_wrong], by[REX_VERDICT_unparsed],
+           by[REX_VERDICT_ambiguous]);
+    printf("us: median %.1f, 99%% %.1f, 99.99%% %.1f, worst %.1f\nworst: %s :: %s\n",
+           (double)us[count / 2], (double)us[count * 99 / 100],
+           (double)us[count - 1 - count / 10000], (double)slowest, worst[0], worst[1]);
     const bool ok = us[count * 99 / 100] < 1000.0f && slowest < 50000.0f;
     printf("%d passed, %d failed, 0 skipped\n", ok, !ok);
     free(us);
@@ -324,8 +356,12 @@ static int fuzz(long count) {
 int main(int argc, char **argv) {
     if (argc > 1 && !strcmp(argv[1], "--pairs")) return pairs();
     if (argc > 2 && !strcmp(argv[1], "--fuzz")) return fuzz(strtol(argv[2], NULL, 10));
-    const TTest *const tests[] = { t_math_cases_by_hand, t_math_examples_of_the_docs, t_math_reason_names_the_step,
-                                   t_math_identity_can_be_switched_off, t_math_traps_are_bounded, t_math_threads_agree,
-                                   t_math_every_allocation_may_fail };
+    const TTest *const tests[] = {t_math_cases_by_hand,
+                                  t_math_examples_of_the_docs,
+                                  t_math_reason_names_the_step,
+                                  t_math_identity_can_be_switched_off,
+                                  t_math_traps_are_bounded,
+                                  t_math_threads_agree,
+                                  t_math_every_allocation_may_fail};
     return rex_test_run("math", tests, sizeof tests / sizeof *tests);
 }

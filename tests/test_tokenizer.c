@@ -90,748 +90,534 @@ static void check_back(const char *name, const rex_tok *t, rex_arena *a, const r
     rex_buf_free(&b);
 }
 
-START_TEST(t_tok_every_component_as_the_reference)
-    {
-        golden g;
-        golden_open(&g, "tests/golden/tok_variants.jsonl");
-        for (size_t i = 0; i < g.n; i++) {
-            const rex_str want[] = {rex_str_of("name"), rex_str_of("tokenizer"),
-                                    rex_str_of("cases")};
-            rex_str raw[3], name;
-            rex_err e;
-            CHECK_OK(rex_jscan(g.line[i], want, 3, raw, &e), e);
-            CHECK_OK(rex_jraw_str(g.a, raw[0], &name, &e), e);
-            rex_tok *t;
-            CHECK_OK(rex_tok_open(rex_test_file("v.json", raw[1].p, raw[1].n), &t, &e), e);
-            if (!t) continue;
-            const rex_jval *const cases = parse(&g, raw[2]);
-            CHECK(cases->n > 40);
-            for (uint32_t k = 0; k < cases->n; k++) {
-                const rex_jval *const c = &cases->u.c.item[k];
-                check_ids(name.p, t, g.a, c, "ids", REX_TOK_BOS | REX_TOK_SPECIAL);
-                check_ids(name.p, t, g.a, c, "plain", 0);
-                check_back(name.p, t, g.a, c);
-            }
-            rex_tok_close(t);
-        }
-        rex_arena_close(g.a);
-    }
-    END_TEST
-
-    static void real(const char *folder, const char *file) {
-        golden g;
-        rex_tok *t;
+START_TEST(t_tok_every_component_as_the_reference) {
+    golden g;
+    golden_open(&g, "tests/golden/tok_variants.jsonl");
+    for (size_t i = 0; i < g.n; i++) {
+        const rex_str want[] = {rex_str_of("name"), rex_str_of("tokenizer"), rex_str_of("cases")};
+        rex_str raw[3], name;
         rex_err e;
-        golden_open(&g, file);
-        CHECK_OK(rex_tok_open(folder, &t, &e), e);
-        for (size_t i = 0; t && i < g.n; i++) {
-            const rex_jval *const c = parse(&g, g.line[i]);
-            check_ids(file, t, g.a, c, "ids", REX_TOK_BOS | REX_TOK_SPECIAL);
-            check_ids(file, t, g.a, c, "plain", 0);
-            check_back(file, t, g.a, c);
+        CHECK_OK(rex_jscan(g.line[i], want, 3, raw, &e), e);
+        CHECK_OK(rex_jraw_str(g.a, raw[0], &name, &e), e);
+        rex_tok *t;
+        CHECK_OK(rex_tok_open(rex_test_file("v.json", raw[1].p, raw[1].n), &t, &e), e);
+        if (!t) continue;
+        const rex_jval *const cases = parse(&g, raw[2]);
+        CHECK(cases->n > 40);
+        for (uint32_t k = 0; k < cases->n; k++) {
+            const rex_jval *const c = &cases->u.c.item[k];
+            check_ids(name.p, t, g.a, c, "ids", REX_TOK_BOS | REX_TOK_SPECIAL);
+            check_ids(name.p, t, g.a, c, "plain", 0);
+            check_back(name.p, t, g.a, c);
         }
         rex_tok_close(t);
-        rex_arena_close(g.a);
     }
+    rex_arena_close(g.a);
+}
+END_TEST
 
-    START_TEST(t_tok_gpt2)
-        {
-            NEED_DATA(p, "tokenizers/gpt2");
-            real(p, "tests/golden/tok_gpt2.jsonl");
-        }
-        END_TEST
-        START_TEST(t_tok_smollm2)
-            {
-                NEED_DATA(p, "tokenizers/smollm2");
-                real(p, "tests/golden/tok_smollm2.jsonl");
+static void real(const char *folder, const char *file) {
+    golden g;
+    rex_tok *t;
+    rex_err e;
+    golden_open(&g, file);
+    CHECK_OK(rex_tok_open(folder, &t, &e), e);
+    for (size_t i = 0; t && i < g.n; i++) {
+        const rex_jval *const c = parse(&g, g.line[i]);
+        check_ids(file, t, g.a, c, "ids", REX_TOK_BOS | REX_TOK_SPECIAL);
+        check_ids(file, t, g.a, c, "plain", 0);
+        check_back(file, t, g.a, c);
+    }
+    rex_tok_close(t);
+    rex_arena_close(g.a);
+}
+
+START_TEST(t_tok_gpt2) {
+    NEED_DATA(p, "tokenizers/gpt2");
+    real(p, "tests/golden/tok_gpt2.jsonl");
+}
+END_TEST
+START_TEST(t_tok_smollm2) {
+    NEED_DATA(p, "tokenizers/smollm2");
+    real(p, "tests/golden/tok_smollm2.jsonl");
+}
+END_TEST
+START_TEST(t_tok_qwen25) {
+    NEED_DATA(p, "tokenizers/qwen2.5");
+    real(p, "tests/golden/tok_qwen2.5.jsonl");
+}
+END_TEST
+
+START_TEST(t_tok_gguf_as_sentencepiece) {
+    NEED_DATA(p, "models/stories260K/stories260K.gguf");
+    golden g;
+    rex_tok *t;
+    rex_err e;
+    golden_open(&g, "tests/golden/tok_spm.jsonl");
+    CHECK_OK(rex_tok_open(p, &t, &e), e);
+    for (size_t i = 0; t && i < g.n; i++) {
+        const rex_jval *const c = parse(&g, g.line[i]);
+        const rex_str text = rex_json_get(c, "text")->u.s;
+        rex_ids ids;
+        rex_str back;
+        check_ids("spm", t, g.a, c, "ids", 0);
+        CHECK_OK(rex_tok_encode(t, text, 0, g.a, &ids, NULL, &e), e);
+        CHECK_OK(rex_tok_decode(t, ids.v, ids.n, 0, g.a, &back, &e), e);
+        CHECK(rex_str_eq(back, text));
+    }
+    CHECK_EQ(rex_tok_special(t)->bos, 1);
+    CHECK_EQ(rex_tok_special(t)->eos, 2);
+    rex_tok_close(t);
+    rex_arena_close(g.a);
+}
+END_TEST
+
+/* ---- scanners ---------------------------------------------------------------------------- */
+
+/* Random texts of the characters that decide, cut by the scanner and by the pattern in PCRE2. */
+START_TEST(t_tok_scanners_are_their_patterns) {
+    static const char *const part[] = {"a",
+                                       "Z",
+                                       " ",
+                                       "  ",
+                                       "\n",
+                                       "\r\n",
+                                       "\t",
+                                       "1",
+                                       "23",
+                                       "'",
+                                       "'s",
+                                       "'LL",
+                                       "'re",
+                                       "'D",
+                                       "'\xC5\xBF",
+                                       ".",
+                                       "!?",
+                                       "\xC3\xA9",
+                                       "\xE4\xB8\xAD",
+                                       "\xC2\xA0",
+                                       "\xE2\x80\x83",
+                                       "\xC2\xBD",
+                                       "\xF0\x9F\x98\x80",
+                                       "\xCC\x81",
+                                       "\xE1\xA0\x8E",
+                                       "\xC2\x85",
+                                       "_",
+                                       "\xF0\x90\x97\x80",
+                                       "\xFF",
+                                       "\xE2\x82"};
+    rex_tok *t;
+    rex_err e;
+    CHECK_OK(rex_tok_new(&t, &e), e);
+    const rex_key key = rex_key_make(11);
+    for (int k = 0; k < REX_SCAN_COUNT; k++) {
+        const char *const pattern = rex_scan_pattern((rex_scan_kind)k);
+        CHECK_EQ(rex_scan_find(rex_str_of(pattern)), k);
+        pcre2_code *re = NULL;
+        CHECK_OK(rex_regex_make(t, rex_str_of(pattern), &re, &e), e);
+        rex_work w = {.t = t, .e = &e};
+        for (uint32_t c = 0; c < 20000; c++) {
+            uint8_t s[256];
+            size_t n = 0;
+            const uint64_t parts = rex_rand_below(key, REX_STREAM_TEST, 0, c, (uint64_t)k, 24);
+            for (uint32_t i = 1; i <= parts; i++) {
+                const char *const p = part[rex_rand_below(key, REX_STREAM_TEST, i, c, (uint64_t)k,
+                                                          sizeof part / sizeof *part)];
+                memcpy(s + n, p, strlen(p));
+                n += strlen(p);
             }
-            END_TEST
-            START_TEST(t_tok_qwen25)
-                {
-                    NEED_DATA(p, "tokenizers/qwen2.5");
-                    real(p, "tests/golden/tok_qwen2.5.jsonl");
+            const uint8_t *safe;
+            CHECK_OK(rex_regex_text(&w, s, n, &safe), e);
+            for (size_t i = 0; i < n;) {
+                bool found = false;
+                rex_span m = {0, 0};
+                CHECK_OK(rex_regex_next(&w, re, safe, n, i, &found, &m), e);
+                const size_t end = rex_scan_next(&t->cls, (rex_scan_kind)k, s, i, n);
+                if (!found || m.from != i || m.to != end) {
+                    rex_test_fail(__FILE__, __LINE__,
+                                  "pattern %d, case %u: at byte %zu %zu..%zu, want ..%zu", k, c, i,
+                                  m.from, end, m.to);
+                    break;
                 }
-                END_TEST
+                i = end;
+            }
+            if (w.tmp) rex_arena_back(w.tmp, (rex_mark){0});
+        }
+        pcre2_match_data_free(w.md);
+        rex_arena_close(w.tmp);
+        pcre2_code_free(re);
+    }
+    rex_tok_close(t);
+}
+END_TEST
 
-                START_TEST(t_tok_gguf_as_sentencepiece)
-                    {
-                        NEED_DATA(p, "models/stories260K/stories260K.gguf");
-                        golden g;
-                        rex_tok *t;
-                        rex_err e;
-                        golden_open(&g, "tests/golden/tok_spm.jsonl");
-                        CHECK_OK(rex_tok_open(p, &t, &e), e);
-                        for (size_t i = 0; t && i < g.n; i++) {
-                            const rex_jval *const c = parse(&g, g.line[i]);
-                            const rex_str text = rex_json_get(c, "text")->u.s;
-                            rex_ids ids;
-                            rex_str back;
-                            check_ids("spm", t, g.a, c, "ids", 0);
-                            CHECK_OK(rex_tok_encode(t, text, 0, g.a, &ids, NULL, &e), e);
-                            CHECK_OK(rex_tok_decode(t, ids.v, ids.n, 0, g.a, &back, &e), e);
-                            CHECK(rex_str_eq(back, text));
-                        }
-                        CHECK_EQ(rex_tok_special(t)->bos, 1);
-                        CHECK_EQ(rex_tok_special(t)->eos, 2);
-                        rex_tok_close(t);
-                        rex_arena_close(g.a);
-                    }
-                    END_TEST
+/* ---- what must hold for any bytes -------------------------------------------------------- */
 
-                    /* ---- scanners
-                     * -------------------------------------------------------------------------------------------
-                     */
+/* All bytes, trained on a few words. */
+static rex_status tiny(rex_arena *a, rex_str *json, rex_err *e) {
+    const rex_str text[] = {
+        rex_str_of("the theory then there their aaaaaaaa banana bananas 123 123")};
+    static const char *const special[] = {"<pad>", "<end>"};
+    rex_tok_build_opts o;
+    rex_tok_build_defaults(&o);
+    o.vocab = 290;
+    o.special = special;
+    o.n_special = 2;
+    o.bos = "<end>";
+    return rex_tok_build(text, 1, &o, a, json, e);
+}
 
-                    /* Random texts of the characters that decide, cut by the scanner and by the
-                     * pattern in PCRE2. */
-                    START_TEST(t_tok_scanners_are_their_patterns)
-                        {
-                            static const char *const part[] = {"a",
-                                                               "Z",
-                                                               " ",
-                                                               "  ",
-                                                               "\n",
-                                                               "\r\n",
-                                                               "\t",
-                                                               "1",
-                                                               "23",
-                                                               "'",
-                                                               "'s",
-                                                               "'LL",
-                                                               "'re",
-                                                               "'D",
-                                                               "'\xC5\xBF",
-                                                               ".",
-                                                               "!?",
-                                                               "\xC3\xA9",
-                                                               "\xE4\xB8\xAD",
-                                                               "\xC2\xA0",
-                                                               "\xE2\x80\x83",
-                                                               "\xC2\xBD",
-                                                               "\xF0\x9F\x98\x80",
-                                                               "\xCC\x81",
-                                                               "\xE1\xA0\x8E",
-                                                               "\xC2\x85",
-                                                               "_",
-                                                               "\xF0\x90\x97\x80",
-                                                               "\xFF",
-                                                               "\xE2\x82"};
-                            rex_tok *t;
-                            rex_err e;
-                            CHECK_OK(rex_tok_new(&t, &e), e);
-                            const rex_key key = rex_key_make(11);
-                            for (int k = 0; k < REX_SCAN_COUNT; k++) {
-                                const char *const pattern = rex_scan_pattern((rex_scan_kind)k);
-                                CHECK_EQ(rex_scan_find(rex_str_of(pattern)), k);
-                                pcre2_code *re = NULL;
-                                CHECK_OK(rex_regex_make(t, rex_str_of(pattern), &re, &e), e);
-                                rex_work w = {.t = t, .e = &e};
-                                for (uint32_t c = 0; c < 20000; c++) {
-                                    uint8_t s[256];
-                                    size_t n = 0;
-                                    const uint64_t parts =
-                                        rex_rand_below(key, REX_STREAM_TEST, 0, c, (uint64_t)k, 24);
-                                    for (uint32_t i = 1; i <= parts; i++) {
-                                        const char *const p = part[rex_rand_below(
-                                            key, REX_STREAM_TEST, i, c, (uint64_t)k,
-                                            sizeof part / sizeof *part)];
-                                        memcpy(s + n, p, strlen(p));
-                                        n += strlen(p);
-                                    }
-                                    const uint8_t *safe;
-                                    CHECK_OK(rex_regex_text(&w, s, n, &safe), e);
-                                    for (size_t i = 0; i < n;) {
-                                        bool found = false;
-                                        rex_span m = {0, 0};
-                                        CHECK_OK(rex_regex_next(&w, re, safe, n, i, &found, &m), e);
-                                        const size_t end =
-                                            rex_scan_next(&t->cls, (rex_scan_kind)k, s, i, n);
-                                        if (!found || m.from != i || m.to != end) {
-                                            rex_test_fail(__FILE__, __LINE__,
-                                                          "pattern %d, case %u: at byte %zu "
-                                                          "%zu..%zu, want ..%zu",
-                                                          k, c, i, m.from, end, m.to);
-                                            break;
-                                        }
-                                        i = end;
-                                    }
-                                    if (w.tmp) rex_arena_back(w.tmp, (rex_mark){0});
-                                }
-                                pcre2_match_data_free(w.md);
-                                rex_arena_close(w.tmp);
-                                pcre2_code_free(re);
-                            }
-                            rex_tok_close(t);
-                        }
-                        END_TEST
+START_TEST(t_tok_any_bytes_come_back) {
+    rex_arena *a;
+    rex_tok *t;
+    rex_err e;
+    rex_str json, back;
+    CHECK_OK(rex_arena_open(0, &a, &e), e);
+    CHECK_OK(tiny(a, &json, &e), e);
+    CHECK_OK(rex_tok_open(rex_test_file("tiny.json", json.p, json.n), &t, &e), e);
+    CHECK(rex_tok_size(t) > 2 + 256 && rex_tok_size(t) <= 290);
+    const rex_key key = rex_key_make(5);
+    for (uint32_t c = 0; c < 2000; c++) {
+        uint8_t s[300];
+        const size_t n = (size_t)rex_rand_below(key, REX_STREAM_TEST, 0, c, 0, sizeof s);
+        for (size_t i = 0; i < n; i++)
+            s[i] = (uint8_t)rex_rand_below(key, REX_STREAM_TEST, (uint32_t)i + 1, c, 0,
+                                           c % 2 ? 256 : 128);
+        rex_ids ids;
+        size_t lost = 9;
+        CHECK_OK(rex_tok_encode(t, (rex_str){(char *)s, n}, 0, a, &ids, &lost, &e), e);
+        CHECK_EQ(lost, 0);
+        CHECK_OK(rex_tok_decode(t, ids.v, ids.n, 0, a, &back, &e), e);
+        CHECK(back.n == n && memcmp(back.p, s, n) == 0);
+    }
+    rex_ids ids;
+    CHECK_OK(rex_tok_encode(t, rex_str_of("<end>"), REX_TOK_BOS, a, &ids, NULL, &e), e);
+    CHECK(ids.n > 2 && ids.v[0] == 1);
+    CHECK_OK(rex_tok_encode(t, rex_str_of("<end>"), REX_TOK_SPECIAL, a, &ids, NULL, &e), e);
+    CHECK(ids.n == 1 && ids.v[0] == 1);
+    CHECK_EQ(rex_tok_find(t, rex_str_of("<pad>")), 0);
+    const int32_t bad = 290;
+    CHECK_STATUS(rex_tok_decode(t, &bad, 1, 0, a, &back, &e), REX_EARG);
+    CHECK_HAS(e.text, "id 290");
+    rex_tok_close(t);
+    rex_arena_close(a);
+}
+END_TEST
 
-                        /* ---- what must hold for any bytes
-                         * -------------------------------------------------------------------------
-                         */
+/* The heap of long words gives what looking at all pairs gives: one word around the border. */
+START_TEST(t_tok_long_words_merge_as_short_ones) {
+    rex_arena *a;
+    rex_tok *t;
+    rex_err e;
+    rex_str json;
+    CHECK_OK(rex_arena_open(0, &a, &e), e);
+    CHECK_OK(tiny(a, &json, &e), e);
+    CHECK_OK(rex_tok_open(rex_test_file("tiny.json", json.p, json.n), &t, &e), e);
+    const rex_key key = rex_key_make(6);
+    for (uint32_t c = 0; c < 400; c++) {
+        char s[2 * REX_BPE_SMALL];
+        const size_t n = REX_BPE_SMALL + 1 +
+                         (size_t)rex_rand_below(key, REX_STREAM_TEST, 0, c, 0, REX_BPE_SMALL - 2);
+        for (size_t i = 0; i < n; i++)
+            s[i] = "abnther"[rex_rand_below(key, REX_STREAM_TEST, (uint32_t)i + 1, c, 0, 7)];
+        rex_ids ids;
+        CHECK_OK(rex_tok_encode(t, (rex_str){s, n}, 0, a, &ids, NULL, &e), e);
+        /* by the definition: lowest rank, leftmost, again and again */
+        int32_t sym[2 * REX_BPE_SMALL];
+        size_t k = n;
+        for (size_t i = 0; i < n; i++) sym[i] = t->byte_id[(uint8_t)s[i]];
+        for (;;) {
+            const rex_merge *best = NULL;
+            size_t at = 0;
+            for (size_t i = 0; i + 1 < k; i++) {
+                const rex_merge *const m = rex_merges_find(t, sym[i], sym[i + 1]);
+                if (m && (!best || m->rank < best->rank)) {
+                    best = m;
+                    at = i;
+                }
+            }
+            if (!best) break;
+            sym[at] = best->id;
+            memmove(sym + at + 1, sym + at + 2, (k - at - 2) * sizeof *sym);
+            k--;
+        }
+        CHECK_EQ(ids.n, k);
+        CHECK(ids.n == k && memcmp(ids.v, sym, k * sizeof *sym) == 0);
+    }
+    rex_tok_close(t);
+    rex_arena_close(a);
+}
+END_TEST
 
-                        /* All bytes, trained on a few words. */
-                        static rex_status tiny(rex_arena * a, rex_str * json, rex_err * e) {
-                            const rex_str text[] = {rex_str_of(
-                                "the theory then there their aaaaaaaa banana bananas 123 123")};
-                            static const char *const special[] = {"<pad>", "<end>"};
-                            rex_tok_build_opts o;
-                            rex_tok_build_defaults(&o);
-                            o.vocab = 290;
-                            o.special = special;
-                            o.n_special = 2;
-                            o.bos = "<end>";
-                            return rex_tok_build(text, 1, &o, a, json, e);
-                        }
+/* A megabyte that is one word: seconds would mean quadratic time. */
+START_TEST(t_tok_one_long_word_is_quick) {
+    rex_arena *a;
+    rex_tok *t;
+    rex_err e;
+    rex_str json;
+    CHECK_OK(rex_arena_open(0, &a, &e), e);
+    CHECK_OK(tiny(a, &json, &e), e);
+    CHECK_OK(rex_tok_open(rex_test_file("tiny.json", json.p, json.n), &t, &e), e);
+    const size_t n = (size_t)1 << 20;
+    char *const s = rex_arena_take(a, n, 1, &e);
+    memset(s, 'a', n);
+    rex_ids ids;
+    const double start = rex_clock();
+    CHECK_OK(rex_tok_encode(t, (rex_str){s, n}, 0, a, &ids, NULL, &e), e);
+    CHECK(rex_clock() - start < 20.0);
+    CHECK(ids.n < n);
+    rex_tok_close(t);
+    rex_arena_close(a);
+}
+END_TEST
 
-                        START_TEST(t_tok_any_bytes_come_back)
-                            {
-                                rex_arena *a;
-                                rex_tok *t;
-                                rex_err e;
-                                rex_str json, back;
-                                CHECK_OK(rex_arena_open(0, &a, &e), e);
-                                CHECK_OK(tiny(a, &json, &e), e);
-                                CHECK_OK(rex_tok_open(rex_test_file("tiny.json", json.p, json.n),
-                                                      &t, &e),
-                                         e);
-                                CHECK(rex_tok_size(t) > 2 + 256 && rex_tok_size(t) <= 290);
-                                const rex_key key = rex_key_make(5);
-                                for (uint32_t c = 0; c < 2000; c++) {
-                                    uint8_t s[300];
-                                    const size_t n = (size_t)rex_rand_below(key, REX_STREAM_TEST, 0,
-                                                                            c, 0, sizeof s);
-                                    for (size_t i = 0; i < n; i++)
-                                        s[i] = (uint8_t)rex_rand_below(key, REX_STREAM_TEST,
-                                                                       (uint32_t)i + 1, c, 0,
-                                                                       c % 2 ? 256 : 128);
-                                    rex_ids ids;
-                                    size_t lost = 9;
-                                    CHECK_OK(rex_tok_encode(t, (rex_str){(char *)s, n}, 0, a, &ids,
-                                                            &lost, &e),
-                                             e);
-                                    CHECK_EQ(lost, 0);
-                                    CHECK_OK(rex_tok_decode(t, ids.v, ids.n, 0, a, &back, &e), e);
-                                    CHECK(back.n == n && memcmp(back.p, s, n) == 0);
-                                }
-                                rex_ids ids;
-                                CHECK_OK(rex_tok_encode(t, rex_str_of("<end>"), REX_TOK_BOS, a,
-                                                        &ids, NULL, &e),
-                                         e);
-                                CHECK(ids.n > 2 && ids.v[0] == 1);
-                                CHECK_OK(rex_tok_encode(t, rex_str_of("<end>"), REX_TOK_SPECIAL, a,
-                                                        &ids, NULL, &e),
-                                         e);
-                                CHECK(ids.n == 1 && ids.v[0] == 1);
-                                CHECK_EQ(rex_tok_find(t, rex_str_of("<pad>")), 0);
-                                const int32_t bad = 290;
-                                CHECK_STATUS(rex_tok_decode(t, &bad, 1, 0, a, &back, &e), REX_EARG);
-                                CHECK_HAS(e.text, "id 290");
-                                rex_tok_close(t);
-                                rex_arena_close(a);
-                            }
-                            END_TEST
+/* ---- building ---------------------------------------------------------------------------- */
 
-                            /* The heap of long words gives what looking at all pairs gives: one
-                             * word around the border. */
-                            START_TEST(t_tok_long_words_merge_as_short_ones)
-                                {
-                                    rex_arena *a;
-                                    rex_tok *t;
-                                    rex_err e;
-                                    rex_str json;
-                                    CHECK_OK(rex_arena_open(0, &a, &e), e);
-                                    CHECK_OK(tiny(a, &json, &e), e);
-                                    CHECK_OK(
-                                        rex_tok_open(rex_test_file("tiny.json", json.p, json.n), &t,
-                                                     &e),
-                                        e);
-                                    const rex_key key = rex_key_make(6);
-                                    for (uint32_t c = 0; c < 400; c++) {
-                                        char s[2 * REX_BPE_SMALL];
-                                        const size_t n =
-                                            REX_BPE_SMALL + 1 +
-                                            (size_t)rex_rand_below(key, REX_STREAM_TEST, 0, c, 0,
-                                                                   REX_BPE_SMALL - 2);
-                                        for (size_t i = 0; i < n; i++)
-                                            s[i] = "abnther"[rex_rand_below(
-                                                key, REX_STREAM_TEST, (uint32_t)i + 1, c, 0, 7)];
-                                        rex_ids ids;
-                                        CHECK_OK(rex_tok_encode(t, (rex_str){s, n}, 0, a, &ids,
-                                                                NULL, &e),
-                                                 e);
-                                        /* by the definition: lowest rank, leftmost, again and again
-                                         */
-                                        int32_t sym[2 * REX_BPE_SMALL];
-                                        size_t k = n;
-                                        for (size_t i = 0; i < n; i++)
-                                            sym[i] = t->byte_id[(uint8_t)s[i]];
-                                        for (;;) {
-                                            const rex_merge *best = NULL;
-                                            size_t at = 0;
-                                            for (size_t i = 0; i + 1 < k; i++) {
-                                                const rex_merge *const m =
-                                                    rex_merges_find(t, sym[i], sym[i + 1]);
-                                                if (m && (!best || m->rank < best->rank)) {
-                                                    best = m;
-                                                    at = i;
-                                                }
-                                            }
-                                            if (!best) break;
-                                            sym[at] = best->id;
-                                            memmove(sym + at + 1, sym + at + 2,
-                                                    (k - at - 2) * sizeof *sym);
-                                            k--;
-                                        }
-                                        CHECK_EQ(ids.n, k);
-                                        CHECK(ids.n == k &&
-                                              memcmp(ids.v, sym, k * sizeof *sym) == 0);
-                                    }
-                                    rex_tok_close(t);
-                                    rex_arena_close(a);
-                                }
-                                END_TEST
+START_TEST(t_tok_build_characters) {
+    static const char *const special[] = {"<pad>", "<end>"};
+    const rex_str text[] = {rex_str_of("12+3=15"), rex_str_of("(4-2)*6/3")};
+    rex_tok_build_opts o;
+    rex_arena *a;
+    rex_err e;
+    rex_str json, back;
+    rex_tok *t;
+    rex_ids ids;
+    rex_tok_build_defaults(&o);
+    o.vocab = 100;
+    o.chars = true;
+    o.special = special;
+    o.n_special = 2;
+    CHECK_OK(rex_arena_open(0, &a, &e), e);
+    CHECK_OK(rex_tok_build(text, 2, &o, a, &json, &e), e);
+    CHECK_OK(rex_tok_open(rex_test_file("chars.json", json.p, json.n), &t, &e), e);
+    CHECK_EQ(rex_tok_size(t), 2 + 13);
+    CHECK_OK(rex_tok_encode(t, text[1], 0, a, &ids, NULL, &e), e);
+    CHECK_EQ(ids.n, text[1].n);
+    CHECK_EQ(ids.v[0], 2); /* '(' is the smallest code point */
+    CHECK_OK(rex_tok_decode(t, ids.v, ids.n, 0, a, &back, &e), e);
+    CHECK(rex_str_eq(back, text[1]));
+    rex_tok_close(t);
+    o.bos = "<s>";
+    CHECK_STATUS(rex_tok_build(text, 2, &o, a, &json, &e), REX_EARG);
+    o.bos = NULL;
+    o.vocab = 5;
+    CHECK_STATUS(rex_tok_build(text, 2, &o, a, &json, &e), REX_EARG);
+    rex_arena_close(a);
+}
+END_TEST
 
-                                /* A megabyte that is one word: seconds would mean quadratic time.
-                                 */
-                                START_TEST(t_tok_one_long_word_is_quick)
-                                    {
-                                        rex_arena *a;
-                                        rex_tok *t;
-                                        rex_err e;
-                                        rex_str json;
-                                        CHECK_OK(rex_arena_open(0, &a, &e), e);
-                                        CHECK_OK(tiny(a, &json, &e), e);
-                                        CHECK_OK(
-                                            rex_tok_open(rex_test_file("tiny.json", json.p, json.n),
-                                                         &t, &e),
-                                            e);
-                                        const size_t n = (size_t)1 << 20;
-                                        char *const s = rex_arena_take(a, n, 1, &e);
-                                        memset(s, 'a', n);
-                                        rex_ids ids;
-                                        const double start = rex_clock();
-                                        CHECK_OK(rex_tok_encode(t, (rex_str){s, n}, 0, a, &ids,
-                                                                NULL, &e),
-                                                 e);
-                                        CHECK(rex_clock() - start < 20.0);
-                                        CHECK(ids.n < n);
-                                        rex_tok_close(t);
-                                        rex_arena_close(a);
-                                    }
-                                    END_TEST
+/* ---- broken files ------------------------------------------------------------------------ */
 
-                                    /* ---- building
-                                     * -------------------------------------------------------------------------------------------
-                                     */
-
-                                    START_TEST(t_tok_build_characters)
-                                        {
-                                            static const char *const special[] = {"<pad>", "<end>"};
-                                            const rex_str text[] = {rex_str_of("12+3=15"),
-                                                                    rex_str_of("(4-2)*6/3")};
-                                            rex_tok_build_opts o;
-                                            rex_arena *a;
-                                            rex_err e;
-                                            rex_str json, back;
-                                            rex_tok *t;
-                                            rex_ids ids;
-                                            rex_tok_build_defaults(&o);
-                                            o.vocab = 100;
-                                            o.chars = true;
-                                            o.special = special;
-                                            o.n_special = 2;
-                                            CHECK_OK(rex_arena_open(0, &a, &e), e);
-                                            CHECK_OK(rex_tok_build(text, 2, &o, a, &json, &e), e);
-                                            CHECK_OK(rex_tok_open(rex_test_file("chars.json",
-                                                                                json.p, json.n),
-                                                                  &t, &e),
-                                                     e);
-                                            CHECK_EQ(rex_tok_size(t), 2 + 13);
-                                            CHECK_OK(
-                                                rex_tok_encode(t, text[1], 0, a, &ids, NULL, &e),
-                                                e);
-                                            CHECK_EQ(ids.n, text[1].n);
-                                            CHECK_EQ(ids.v[0],
-                                                     2); /* '(' is the smallest code point */
-                                            CHECK_OK(
-                                                rex_tok_decode(t, ids.v, ids.n, 0, a, &back, &e),
-                                                e);
-                                            CHECK(rex_str_eq(back, text[1]));
-                                            rex_tok_close(t);
-                                            o.bos = "<s>";
-                                            CHECK_STATUS(rex_tok_build(text, 2, &o, a, &json, &e),
-                                                         REX_EARG);
-                                            o.bos = NULL;
-                                            o.vocab = 5;
-                                            CHECK_STATUS(rex_tok_build(text, 2, &o, a, &json, &e),
-                                                         REX_EARG);
-                                            rex_arena_close(a);
-                                        }
-                                        END_TEST
-
-                                        /* ---- broken files
-                                         * ---------------------------------------------------------------------------------------
-                                         */
-
-                                        START_TEST(t_tok_broken_files_are_named)
-                                            {
+START_TEST(t_tok_broken_files_are_named) {
 #define ABC "{\"a\":0,\"b\":1,\"ab\":2}"
-                                                static const struct {
-                                                    const char *json, *says;
-                                                    rex_status code;
-                                                } bad[] = {
-                                                    {"", "byte 0", REX_EFORMAT},
-                                                    {"[]", "expected an object", REX_EFORMAT},
-                                                    {"{}", "\"model\" is missing", REX_EFORMAT},
-                                                    {"{\"model\":{\"type\":\"Unigram\"}}",
-                                                     "Unigram", REX_EUNSUP},
-                                                    {"{\"model\":{\"type\":\"BPE\",\"merges\":[]}}",
-                                                     "\"vocab\" is missing", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":{},\"merges\":[]}}",
-                                                     "a vocabulary of 0", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":{\"a\":0,\"b\":2,\"c\":"
-                                                     "3},\"merges\":[]}}",
-                                                     "leaves a hole", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":{\"a\":0,\"b\":0},"
-                                                     "\"merges\":[]}}",
-                                                     "is given to", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":{\"a\":-1},\"merges\":["
-                                                     "]}}",
-                                                     "is not a number of 0", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":{\"a\":0.5},\"merges\":"
-                                                     "[]}}",
-                                                     "is not a number of 0", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[\"a\"]}}",
-                                                     "merge 0 is not two parts", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[\"a \"]}}",
-                                                     "merge 0 is cyclic", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[[\"\",\"a\"]]}}",
-                                                     "merge 0 is cyclic", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[\"a x\"]}}",
-                                                     "\"x\", which is not in", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[\"a b\",\"b a\"]}}",
-                                                     "merge 1 of", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[3]}}",
-                                                     "merge 0 is neither", REX_EFORMAT},
-                                                    {"{\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[],\"dropout\":0.1}}",
-                                                     "dropout", REX_EUNSUP},
-                                                    {"{\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[],\"end_of_word_suffix\":\"</"
-                                                     "w>\"}}",
-                                                     "end_of_word_suffix", REX_EUNSUP},
-                                                    {"{\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[],\"unk_token\":\"?\"}}",
-                                                     "unk_token", REX_EFORMAT},
-                                                    {"{\"normalizer\":{\"type\":\"Nmt\"},\"model\":"
-                                                     "{\"vocab\":" ABC ",\"merges\":[]}}",
-                                                     "normalizer Nmt", REX_EUNSUP},
-                                                    {"{\"pre_tokenizer\":{\"type\":"
-                                                     "\"UnicodeScripts\"},\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[]}}",
-                                                     "pre_tokenizer UnicodeScripts", REX_EUNSUP},
-                                                    {"{\"decoder\":{\"type\":\"CTC\"},\"model\":{"
-                                                     "\"vocab\":" ABC ",\"merges\":[]}}",
-                                                     "decoder CTC", REX_EUNSUP},
-                                                    {"{\"post_processor\":{\"type\":"
-                                                     "\"BertProcessing\"},\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[]}}",
-                                                     "post_processor BertProcessing", REX_EUNSUP},
-                                                    {"{\"pre_tokenizer\":{\"type\":\"Split\","
-                                                     "\"pattern\":{\"Regex\":\"(\"},\"behavior\":"
-                                                     "\"Isolated\"},\"model\":"
-                                                     "{\"vocab\":" ABC ",\"merges\":[]}}",
-                                                     "regular expression", REX_EUNSUP},
-                                                    {"{\"added_tokens\":[{\"id\":1,\"content\":"
-                                                     "\"x\"}],\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[]}}",
-                                                     "is given to", REX_EFORMAT},
-                                                    {"{\"added_tokens\":[{\"id\":3,\"content\":"
-                                                     "\"a\"}],\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[]}}",
-                                                     "has id 0 in the vocabulary and id 3",
-                                                     REX_EFORMAT},
-                                                    {"{\"added_tokens\":[{\"id\":9,\"content\":"
-                                                     "\"x\"}],\"model\":{\"vocab\":" ABC
-                                                     ",\"merges\":[]}}",
-                                                     "hole", REX_EFORMAT},
-                                                };
-                                                for (size_t i = 0; i < sizeof bad / sizeof *bad;
-                                                     i++) {
-                                                    rex_tok *t = NULL;
-                                                    rex_err e = {0};
-                                                    const char *const path =
-                                                        rex_test_file("bad.json", bad[i].json,
-                                                                      strlen(bad[i].json));
-                                                    CHECK_STATUS(rex_tok_open(path, &t, &e),
-                                                                 bad[i].code);
-                                                    CHECK(t == NULL);
-                                                    CHECK_HAS(e.text, bad[i].says);
-                                                    CHECK_HAS(e.text,
-                                                              bad[i].code == REX_EUNSUP &&
-                                                                      strstr(bad[i].says, "regular")
-                                                                  ? "regular"
-                                                                  : "bad.json");
-                                                }
-                                                rex_tok *t;
-                                                rex_err e;
-                                                CHECK_STATUS(rex_tok_open("no/such/file", &t, &e),
-                                                             REX_EIO);
-                                            }
-                                            END_TEST
+    static const struct {
+        const char *json, *says;
+        rex_status code;
+    } bad[] = {
+        {"", "byte 0", REX_EFORMAT},
+        {"[]", "expected an object", REX_EFORMAT},
+        {"{}", "\"model\" is missing", REX_EFORMAT},
+        {"{\"model\":{\"type\":\"Unigram\"}}", "Unigram", REX_EUNSUP},
+        {"{\"model\":{\"type\":\"BPE\",\"merges\":[]}}", "\"vocab\" is missing", REX_EFORMAT},
+        {"{\"model\":{\"vocab\":{},\"merges\":[]}}", "a vocabulary of 0", REX_EFORMAT},
+        {"{\"model\":{\"vocab\":{\"a\":0,\"b\":2,\"c\":3},\"merges\":[]}}", "leaves a hole",
+         REX_EFORMAT},
+        {"{\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}", "is given to", REX_EFORMAT},
+        {"{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "is not a number of 0", REX_EFORMAT},
+        {"{\"model\":{\"vocab\":{\"a\":0.5},\"merges\":[]}}", "is not a number of 0", REX_EFORMAT},
+        {"{\"model\":{\"vocab\":" ABC ",\"merges\":[\"a\"]}}", "merge 0 is not two parts",
+         REX_EFORMAT},
+        {"{\"model\":{\"vocab\":" ABC ",\"merges\":[\"a \"]}}", "merge 0 is cyclic", REX_EFORMAT},
+        {"{\"model\":{\"vocab\":" ABC ",\"merges\":[[\"\",\"a\"]]}}", "merge 0 is cyclic",
+         REX_EFORMAT},
+        {"{\"model\":{\"vocab\":" ABC ",\"merges\":[\"a x\"]}}", "\"x\", which is not in",
+         REX_EFORMAT},
+        {"{\"model\":{\"vocab\":" ABC ",\"merges\":[\"a b\",\"b a\"]}}", "merge 1 of", REX_EFORMAT},
+        {"{\"model\":{\"vocab\":" ABC ",\"merges\":[3]}}", "merge 0 is neither", REX_EFORMAT},
+        {"{\"model\":{\"vocab\":" ABC ",\"merges\":[],\"dropout\":0.1}}", "dropout", REX_EUNSUP},
+        {"{\"model\":{\"vocab\":" ABC ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}",
+         "end_of_word_suffix", REX_EUNSUP},
+        {"{\"model\":{\"vocab\":" ABC ",\"merges\":[],\"unk_token\":\"?\"}}", "unk_token",
+         REX_EFORMAT},
+        {"{\"normalizer\":{\"type\":\"Nmt\"},\"model\":{\"vocab\":" ABC ",\"merges\":[]}}",
+         "normalizer Nmt", REX_EUNSUP},
+        {"{\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"},\"model\":{\"vocab\":" ABC
+         ",\"merges\":[]}}",
+         "pre_tokenizer UnicodeScripts", REX_EUNSUP},
+        {"{\"decoder\":{\"type\":\"CTC\"},\"model\":{\"vocab\":" ABC ",\"merges\":[]}}",
+         "decoder CTC", REX_EUNSUP},
+        {"{\"post_processor\":{\"type\":\"BertProcessing\"},\"model\":{\"vocab\":" ABC
+         ",\"merges\":[]}}",
+         "post_processor BertProcessing", REX_EUNSUP},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":"
+         "\"Isolated\"},\"model\":"
+         "{\"vocab\":" ABC ",\"merges\":[]}}",
+         "regular expression", REX_EUNSUP},
+        {"{\"added_tokens\":[{\"id\":1,\"content\":\"x\"}],\"model\":{\"vocab\":" ABC
+         ",\"merges\":[]}}",
+         "is given to", REX_EFORMAT},
+        {"{\"added_tokens\":[{\"id\":3,\"content\":\"a\"}],\"model\":{\"vocab\":" ABC
+         ",\"merges\":[]}}",
+         "has id 0 in the vocabulary and id 3", REX_EFORMAT},
+        {"{\"added_tokens\":[{\"id\":9,\"content\":\"x\"}],\"model\":{\"vocab\":" ABC
+         ",\"merges\":[]}}",
+         "hole", REX_EFORMAT},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        rex_tok *t = NULL;
+        rex_err e = {0};
+        const char *const path = rex_test_file("bad.json", bad[i].json, strlen(bad[i].json));
+        CHECK_STATUS(rex_tok_open(path, &t, &e), bad[i].code);
+        CHECK(t == NULL);
+        CHECK_HAS(e.text, bad[i].says);
+        CHECK_HAS(e.text, bad[i].code == REX_EUNSUP && strstr(bad[i].says, "regular") ? "regular"
+                                                                                      : "bad.json");
+    }
+    rex_tok *t;
+    rex_err e;
+    CHECK_STATUS(rex_tok_open("no/such/file", &t, &e), REX_EIO);
+}
+END_TEST
 
-                                            /* ---- chat
-                                             * -------------------------------------------------------------------------------------------------
-                                             */
+/* ---- chat -------------------------------------------------------------------------------- */
 
-                                            static size_t messages(rex_arena * a,
-                                                                   const rex_jval *list,
-                                                                   rex_msg **out) {
-                                                rex_msg *const m =
-                                                    rex_arena_take(a, list->n + 1, sizeof *m, NULL);
-                                                for (uint32_t i = 0; i < list->n; i++)
-                                                    m[i] = (rex_msg){
-                                                        rex_json_get(&list->u.c.item[i], "role")
-                                                            ->u.s,
-                                                        rex_json_get(&list->u.c.item[i], "content")
-                                                            ->u.s};
-                                                *out = m;
-                                                return list->n;
-                                            }
+static size_t messages(rex_arena *a, const rex_jval *list, rex_msg **out) {
+    rex_msg *const m = rex_arena_take(a, list->n + 1, sizeof *m, NULL);
+    for (uint32_t i = 0; i < list->n; i++)
+        m[i] = (rex_msg){rex_json_get(&list->u.c.item[i], "role")->u.s,
+                         rex_json_get(&list->u.c.item[i], "content")->u.s};
+    *out = m;
+    return list->n;
+}
 
-                                            START_TEST(t_chat_as_the_templates)
-                                                {
-                                                    golden g;
-                                                    golden_open(&g, "tests/golden/tok_chat.jsonl");
-                                                    for (size_t i = 0; i < g.n; i++) {
-                                                        const rex_jval *const c = parse(&g,
-                                                                                        g.line[i]),
-                                                                              *const want =
-                                                                                  rex_json_get(
-                                                                                      c, "text");
-                                                        const rex_chat *layout;
-                                                        rex_msg *m;
-                                                        rex_err e;
-                                                        rex_str got;
-                                                        CHECK_OK(
-                                                            rex_chat_find(
-                                                                rex_json_get(c, "layout")->u.s.p,
-                                                                &layout, &e),
-                                                            e);
-                                                        const size_t n = messages(
-                                                            g.a, rex_json_get(c, "messages"), &m);
-                                                        const bool open =
-                                                            rex_json_get(c, "open")->kind ==
-                                                            REX_J_TRUE;
-                                                        const rex_status st = rex_chat_render(
-                                                            layout, m, n, open, g.a, &got, &e);
-                                                        /* We refuse all that the template refuses,
-                                                         * and nothing that it takes. */
-                                                        CHECK_EQ(st == REX_OK,
-                                                                 want->kind == REX_J_STR);
-                                                        if (st == REX_OK &&
-                                                            want->kind == REX_J_STR &&
-                                                            !rex_str_eq(got, want->u.s))
-                                                            rex_test_fail(
-                                                                __FILE__, __LINE__,
-                                                                "%s: \"%.*s\", want \"%.*s\"",
-                                                                rex_chat_name(layout), (int)got.n,
-                                                                got.p, (int)want->u.s.n,
-                                                                want->u.s.p);
-                                                    }
-                                                    rex_arena_close(g.a);
-                                                }
-                                                END_TEST
+START_TEST(t_chat_as_the_templates) {
+    golden g;
+    golden_open(&g, "tests/golden/tok_chat.jsonl");
+    for (size_t i = 0; i < g.n; i++) {
+        const rex_jval *const c = parse(&g, g.line[i]), *const want = rex_json_get(c, "text");
+        const rex_chat *layout;
+        rex_msg *m;
+        rex_err e;
+        rex_str got;
+        CHECK_OK(rex_chat_find(rex_json_get(c, "layout")->u.s.p, &layout, &e), e);
+        const size_t n = messages(g.a, rex_json_get(c, "messages"), &m);
+        const bool open = rex_json_get(c, "open")->kind == REX_J_TRUE;
+        const rex_status st = rex_chat_render(layout, m, n, open, g.a, &got, &e);
+        /* We refuse all that the template refuses, and nothing that it takes. */
+        CHECK_EQ(st == REX_OK, want->kind == REX_J_STR);
+        if (st == REX_OK && want->kind == REX_J_STR && !rex_str_eq(got, want->u.s))
+            rex_test_fail(__FILE__, __LINE__, "%s: \"%.*s\", want \"%.*s\"", rex_chat_name(layout),
+                          (int)got.n, got.p, (int)want->u.s.n, want->u.s.p);
+    }
+    rex_arena_close(g.a);
+}
+END_TEST
 
-                                                START_TEST(t_chat_of_a_model_and_its_ids)
-                                                    {
-                                                        NEED_DATA(p, "tokenizers/smollm2");
-                                                        rex_tok *t;
-                                                        rex_err e;
-                                                        rex_arena *a;
-                                                        const rex_chat *c;
-                                                        CHECK_OK(rex_arena_open(0, &a, &e), e);
-                                                        CHECK_OK(rex_tok_open(p, &t, &e), e);
-                                                        CHECK_OK(rex_chat_of(t, &c, &e), e);
-                                                        CHECK_STR(rex_chat_name(c), "chatml");
-                                                        CHECK_EQ(rex_tok_special(t)->end_of_turn,
-                                                                 2);
-                                                        const rex_msg m[] = {
-                                                            {rex_str_of("user"),
-                                                             rex_str_of("say <|im_end|>")}};
-                                                        rex_ids plain, control;
-                                                        rex_str shown;
-                                                        CHECK_OK(rex_chat_encode(t, c, m, 1, true,
-                                                                                 0, a, &plain,
-                                                                                 &shown, &e),
-                                                                 e);
-                                                        CHECK_OK(rex_chat_encode(t, c, m, 1, true,
-                                                                                 REX_TOK_SPECIAL, a,
-                                                                                 &control, NULL,
-                                                                                 &e),
-                                                                 e);
-                                                        CHECK_TEXT(
-                                                            shown,
-                                                            "<|im_start|>system\nYou are a helpful "
-                                                            "AI assistant named SmolLM, trained by "
-                                                            "Hugging Face"
-                                                            "<|im_end|>\n<|im_start|>user\nsay "
-                                                            "<|im_end|><|im_end|>\n<|im_start|>"
-                                                            "assistant\n");
-                                                        size_t ends[2] = {0, 0};
-                                                        for (size_t i = 0; i < plain.n; i++)
-                                                            ends[0] += plain.v[i] == 2;
-                                                        for (size_t i = 0; i < control.n; i++)
-                                                            ends[1] += control.v[i] == 2;
-                                                        CHECK_EQ(ends[0], 2);
-                                                        CHECK_EQ(ends[1], 3);
-                                                        rex_ids whole;
-                                                        CHECK_OK(rex_tok_encode(t, shown,
-                                                                                REX_TOK_SPECIAL, a,
-                                                                                &whole, NULL, &e),
-                                                                 e);
-                                                        CHECK_EQ(whole.n, control.n);
-                                                        CHECK_MEM(whole.v, control.v,
-                                                                  control.n * sizeof *whole.v);
-                                                        CHECK_OK(rex_chat_find("llama-3", &c, &e),
-                                                                 e);
-                                                        CHECK_STATUS(
-                                                            rex_chat_encode(t, c, m, 1, true, 0, a,
-                                                                            &plain, NULL, &e),
-                                                            REX_EFORMAT);
-                                                        CHECK_HAS(e.text, "<|begin_of_text|>");
-                                                        CHECK_STATUS(
-                                                            rex_chat_find("nonsense", &c, &e),
-                                                            REX_EARG);
-                                                        CHECK_HAS(e.text, "chatml");
-                                                        rex_tok_close(t);
-                                                        rex_arena_close(a);
-                                                    }
-                                                    END_TEST
+START_TEST(t_chat_of_a_model_and_its_ids) {
+    NEED_DATA(p, "tokenizers/smollm2");
+    rex_tok *t;
+    rex_err e;
+    rex_arena *a;
+    const rex_chat *c;
+    CHECK_OK(rex_arena_open(0, &a, &e), e);
+    CHECK_OK(rex_tok_open(p, &t, &e), e);
+    CHECK_OK(rex_chat_of(t, &c, &e), e);
+    CHECK_STR(rex_chat_name(c), "chatml");
+    CHECK_EQ(rex_tok_special(t)->end_of_turn, 2);
+    const rex_msg m[] = {{rex_str_of("user"), rex_str_of("say <|im_end|>")}};
+    rex_ids plain, control;
+    rex_str shown;
+    CHECK_OK(rex_chat_encode(t, c, m, 1, true, 0, a, &plain, &shown, &e), e);
+    CHECK_OK(rex_chat_encode(t, c, m, 1, true, REX_TOK_SPECIAL, a, &control, NULL, &e), e);
+    CHECK_TEXT(
+        shown,
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+        "<|im_end|>\n<|im_start|>user\nsay <|im_end|><|im_end|>\n<|im_start|>assistant\n");
+    size_t ends[2] = {0, 0};
+    for (size_t i = 0; i < plain.n; i++) ends[0] += plain.v[i] == 2;
+    for (size_t i = 0; i < control.n; i++) ends[1] += control.v[i] == 2;
+    CHECK_EQ(ends[0], 2);
+    CHECK_EQ(ends[1], 3);
+    rex_ids whole;
+    CHECK_OK(rex_tok_encode(t, shown, REX_TOK_SPECIAL, a, &whole, NULL, &e), e);
+    CHECK_EQ(whole.n, control.n);
+    CHECK_MEM(whole.v, control.v, control.n * sizeof *whole.v);
+    CHECK_OK(rex_chat_find("llama-3", &c, &e), e);
+    CHECK_STATUS(rex_chat_encode(t, c, m, 1, true, 0, a, &plain, NULL, &e), REX_EFORMAT);
+    CHECK_HAS(e.text, "<|begin_of_text|>");
+    CHECK_STATUS(rex_chat_find("nonsense", &c, &e), REX_EARG);
+    CHECK_HAS(e.text, "chatml");
+    rex_tok_close(t);
+    rex_arena_close(a);
+}
+END_TEST
 
-                                                    START_TEST(t_chat_bad_roles_are_named)
-                                                        {
-                                                            const rex_chat *c;
-                                                            rex_err e;
-                                                            rex_arena *a;
-                                                            rex_str s;
-                                                            CHECK_OK(rex_arena_open(0, &a, &e), e);
-                                                            CHECK_OK(
-                                                                rex_chat_find("mistral", &c, &e),
-                                                                e);
-                                                            const rex_msg
-                                                                odd[] = {{rex_str_of("narrator"),
-                                                                          rex_str_of("x")}},
-                                                                sys[] = {{rex_str_of("system"),
-                                                                          rex_str_of("x")}};
-                                                            CHECK_STATUS(rex_chat_render(c, odd, 1,
-                                                                                         true, a,
-                                                                                         &s, &e),
-                                                                         REX_EFORMAT);
-                                                            CHECK_HAS(e.text, "narrator");
-                                                            CHECK_STATUS(rex_chat_render(c, sys, 1,
-                                                                                         true, a,
-                                                                                         &s, &e),
-                                                                         REX_EFORMAT);
-                                                            CHECK_HAS(e.text, "system");
-                                                            CHECK_STATUS(rex_chat_render(c, sys, 0,
-                                                                                         true, a,
-                                                                                         &s, &e),
-                                                                         REX_EFORMAT);
-                                                            rex_arena_close(a);
-                                                        }
-                                                        END_TEST
+START_TEST(t_chat_bad_roles_are_named) {
+    const rex_chat *c;
+    rex_err e;
+    rex_arena *a;
+    rex_str s;
+    CHECK_OK(rex_arena_open(0, &a, &e), e);
+    CHECK_OK(rex_chat_find("mistral", &c, &e), e);
+    const rex_msg odd[] = {{rex_str_of("narrator"), rex_str_of("x")}},
+                  sys[] = {{rex_str_of("system"), rex_str_of("x")}};
+    CHECK_STATUS(rex_chat_render(c, odd, 1, true, a, &s, &e), REX_EFORMAT);
+    CHECK_HAS(e.text, "narrator");
+    CHECK_STATUS(rex_chat_render(c, sys, 1, true, a, &s, &e), REX_EFORMAT);
+    CHECK_HAS(e.text, "system");
+    CHECK_STATUS(rex_chat_render(c, sys, 0, true, a, &s, &e), REX_EFORMAT);
+    rex_arena_close(a);
+}
+END_TEST
 
-                                                        /* ---- torture
-                                                         * ------------------------------------------------------------------------------------------------
-                                                         */
+/* ---- torture ----------------------------------------------------------------------------- */
 
-                                                        static rex_status whole_life(
-                                                            const char *path) {
-                                                            rex_tok *t = NULL;
-                                                            rex_arena *a = NULL;
-                                                            rex_ids ids;
-                                                            rex_str back;
-                                                            char s[300];
-                                                            memset(s, 'a', sizeof s);
-                                                            rex_status st =
-                                                                rex_tok_open(path, &t, NULL);
-                                                            if (st == REX_OK)
-                                                                st = rex_arena_open(0, &a, NULL);
-                                                            if (st == REX_OK)
-                                                                st = rex_tok_encode(
-                                                                    t, (rex_str){s, sizeof s},
-                                                                    REX_TOK_BOS, a, &ids, NULL,
-                                                                    NULL);
-                                                            if (st == REX_OK)
-                                                                st = rex_tok_decode(t, ids.v, ids.n,
-                                                                                    0, a, &back,
-                                                                                    NULL);
-                                                            rex_arena_close(a);
-                                                            rex_tok_close(t);
-                                                            return st;
-                                                        }
+static rex_status whole_life(const char *path) {
+    rex_tok *t = NULL;
+    rex_arena *a = NULL;
+    rex_ids ids;
+    rex_str back;
+    char s[300];
+    memset(s, 'a', sizeof s);
+    rex_status st = rex_tok_open(path, &t, NULL);
+    if (st == REX_OK) st = rex_arena_open(0, &a, NULL);
+    if (st == REX_OK)
+        st = rex_tok_encode(t, (rex_str){s, sizeof s}, REX_TOK_BOS, a, &ids, NULL, NULL);
+    if (st == REX_OK) st = rex_tok_decode(t, ids.v, ids.n, 0, a, &back, NULL);
+    rex_arena_close(a);
+    rex_tok_close(t);
+    return st;
+}
 
-                                                        static rex_status build_life(void) {
-                                                            rex_arena *a;
-                                                            rex_str json;
-                                                            rex_status st =
-                                                                rex_arena_open(0, &a, NULL);
-                                                            if (st != REX_OK) return st;
-                                                            st = tiny(a, &json, NULL);
-                                                            rex_arena_close(a);
-                                                            return st;
-                                                        }
+static rex_status build_life(void) {
+    rex_arena *a;
+    rex_str json;
+    rex_status st = rex_arena_open(0, &a, NULL);
+    if (st != REX_OK) return st;
+    st = tiny(a, &json, NULL);
+    rex_arena_close(a);
+    return st;
+}
 
-                                                        START_TEST(t_tok_every_allocation_may_fail)
-                                                            {
-                                                                static const char json[] =
-                                                                    "{\"normalizer\":{\"type\":"
-                                                                    "\"Sequence\",\"normalizers\":["
-                                                                    "{\"type\":\"NFKD\"},{\"type\":"
-                                                                    "\"Replace\",\"pattern\":"
-                                                                    "{\"Regex\":\"x+\"},"
-                                                                    "\"content\":\"a\"}]},\"pre_"
-                                                                    "tokenizer\":{\"type\":"
-                                                                    "\"Metaspace\",\"replacement\":"
-                                                                    "\"_\","
-                                                                    "\"prepend_scheme\":\"always\"}"
-                                                                    ",\"decoder\":{\"type\":"
-                                                                    "\"Metaspace\",\"replacement\":"
-                                                                    "\"_\"},\"added_tokens\":"
-                                                                    "[{\"id\":3,\"content\":\"<s>"
-                                                                    "\",\"special\":true}],"
-                                                                    "\"model\":{\"vocab\":{\"a\":0,"
-                                                                    "\"_\":1,\"aa\":2},\"merges\":"
-                                                                    "[\"a a\"]}}";
-                                                                const char *const path =
-                                                                    rex_test_file("torture.json",
-                                                                                  json,
-                                                                                  sizeof json - 1);
-                                                                REX_TORTURE(whole_life(path));
-                                                                REX_TORTURE(build_life());
-                                                            }
-                                                            END_TEST
+START_TEST(t_tok_every_allocation_may_fail) {
+    static const char json[] = "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":"
+                               "\"NFKD\"},{\"type\":\"Replace\",\"pattern\":"
+                               "{\"Regex\":\"x+\"},\"content\":\"a\"}]},\"pre_tokenizer\":{"
+                               "\"type\":\"Metaspace\",\"replacement\":\"_\","
+                               "\"prepend_scheme\":\"always\"},\"decoder\":{\"type\":\"Metaspace\","
+                               "\"replacement\":\"_\"},\"added_tokens\":"
+                               "[{\"id\":3,\"content\":\"<s>\",\"special\":true}],\"model\":{"
+                               "\"vocab\":{\"a\":0,\"_\":1,\"aa\":2},\"merges\":"
+                               "[\"a a\"]}}";
+    const char *const path = rex_test_file("torture.json", json, sizeof json - 1);
+    REX_TORTURE(whole_life(path));
+    REX_TORTURE(build_life());
+}
+END_TEST
 
-                                                            REX_TEST_MAIN(
-                                                                "tokenizer",
-                                                                t_tok_every_component_as_the_reference,
-                                                                t_tok_gpt2, t_tok_smollm2,
-                                                                t_tok_qwen25,
-                                                                t_tok_gguf_as_sentencepiece,
-                                                                t_tok_scanners_are_their_patterns,
-                                                                t_tok_any_bytes_come_back,
-                                                                t_tok_long_words_merge_as_short_ones,
-                                                                t_tok_one_long_word_is_quick,
-                                                                t_tok_build_characters,
-                                                                t_tok_broken_files_are_named,
-                                                                t_chat_as_the_templates,
-                                                                t_chat_of_a_model_and_its_ids,
-                                                                t_chat_bad_roles_are_named,
-                                                                t_tok_every_allocation_may_fail)
+REX_TEST_MAIN("tokenizer", t_tok_every_component_as_the_reference, t_tok_gpt2, t_tok_smollm2,
+              t_tok_qwen25, t_tok_gguf_as_sentencepiece, t_tok_scanners_are_their_patterns,
+              t_tok_any_bytes_come_back, t_tok_long_words_merge_as_short_ones,
+              t_tok_one_long_word_is_quick, t_tok_build_characters, t_tok_broken_files_are_named,
+              t_chat_as_the_templates, t_chat_of_a_model_and_its_ids, t_chat_bad_roles_are_named,
+              t_tok_every_allocation_may_fail)

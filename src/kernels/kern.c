@@ -21,7 +21,7 @@ extern const rex_kern rex_kern_avx512;
 extern const rex_kern rex_kern_neon;
 #endif
 
-/* ---- what the machine has ------------------------------------------------------------------- */
+/* ---- what the machine has ---------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 /* The parts of the register state that the operating system saves (XCR0). */
@@ -167,7 +167,7 @@ rex_status rex_kern_pick(const char *name, rex_kern *out, rex_err *e) {
     return no_table(name, e);
 }
 
-/* ---- sizes ---------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------------- */
 
 size_t rex_store_row_bytes(rex_store t, int64_t n) {
     switch (t) {
@@ -215,7 +215,7 @@ size_t rex_attn_grad_scratch(int64_t H, int64_t KV, int64_t hd, int64_t T) {
     return (size_t)floats * sizeof(float) + 1024;
 }
 
-/* ---- log-sum-exp ---------------------------------------------------------------------------- */
+/* ---- log-sum-exp ------------------------------------------------------------------------- */
 
 static void lse_fold(rex_lse *a, const rex_lse *b) {
     const double max = b->max > a->max ? b->max : a->max;
@@ -240,13 +240,13 @@ rex_lse rex_lse_join(const rex_lse *tile, int64_t n) {
     return s;
 }
 
-/* ---- splitting ------------------------------------------------------------------------------ */
+/* ---- splitting --------------------------------------------------------------------------- */
 
 /* Rows in a piece: a multiple of 42, which whole tiles of every table divide. */
 #define M_STEP 126
 #define M_MOST 504
-/* Pieces per product and worker, at most: enough to even them out. Every piece packs its rows anew, so
- * a lone worker takes all panels at once. */
+/* Pieces per product and worker, at most: enough to even them out. Every piece packs its rows anew,
+ * so a lone worker takes all panels at once. */
 #define PIECES(workers) ((workers) > 1 ? 2 * (int64_t)(workers) : 1)
 /* A piece packs its own rows, so it should span several panels. */
 #define P_LEAST 4

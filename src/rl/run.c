@@ -17,7 +17,8 @@ static rex_status make_folder(const char *path, rex_err *e) {
     return rex_fail(e, REX_EIO, -1, "cannot make the folder %s: %s", path, strerror(errno));
 }
 
-static rex_status join(rex_arena *a, const char *dir, const char *name, const char **out, rex_err *e) {
+static rex_status join(rex_arena *a, const char *dir, const char *name, const char **out,
+                       rex_err *e) {
     rex_str s;
     REX_TRY(rex_str_fmt(a, &s, e, "%s/%s", dir, name));
     *out = s.p;
@@ -40,10 +41,11 @@ static rex_status read_file(rex_arena *a, const char *path, rex_str *out, rex_er
     return s;
 }
 
-/* ---- from scratch --------------------------------------------------------------------------------- */
+/* ---- from scratch ------------------------------------------------------------------------ */
 
 /* A tokenizer from the texts of the data: characters, or bytes with merges. */
-static rex_status build_tokenizer(const rex_sft_opts *o, rex_arena *a, const char *folder, rex_err *e) {
+static rex_status build_tokenizer(const rex_sft_opts *o, rex_arena *a, const char *folder,
+                                  rex_err *e) {
     static const char *const special[2] = { "<pad>", "<eos>" };
     rex_str *text = NULL, json;
     size_t n = 0;
@@ -61,26 +63,29 @@ static rex_status build_tokenizer(const rex_sft_opts *o, rex_arena *a, const cha
     REX_TRY(join(a, folder, "tokenizer.json", &path, e));
     REX_TRY(write_file(path, json, e));
     REX_TRY(join(a, folder, "tokenizer_config.json", &path, e));
-    return write_file(path, rex_str_of("{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
-                                       "  \"pad_token\": \"<pad>\",\n  \"eos_token\": \"<eos>\"\n}\n"), e);
+    return write_file(path,
+                      rex_str_of("{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
+                                 "  \"pad_token\": \"<pad>\",\n  \"eos_token\": \"<eos>\"\n}\n"),
+                      e);
 }
 
-static rex_status write_config(const rex_sft_opts *o, const rex_tok *tok, rex_arena *a, const char *folder,
-                               rex_err *e) {
+static rex_status write_config(const rex_sft_opts *o, const rex_tok *tok, rex_arena *a,
+                               const char *folder, rex_err *e) {
     const rex_tok_marks *const k = rex_tok_special(tok);
     const char *path = NULL;
     rex_buf b;
     rex_buf_init(&b, 0);
-    rex_buf_addf(&b,
-                 "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",\n"
-                 "  \"hidden_act\": \"silu\",\n  \"hidden_size\": %lld,\n  \"intermediate_size\": %lld,\n"
-                 "  \"num_hidden_layers\": %lld,\n  \"num_attention_heads\": %lld,\n"
-                 "  \"num_key_value_heads\": %lld,\n  \"max_position_embeddings\": %lld,\n"
-                 "  \"rms_norm_eps\": 1e-05,\n  \"rope_theta\": 10000.0,\n  \"vocab_size\": %lld,\n"
-                 "  \"tie_word_embeddings\": %s,\n  \"attention_bias\": false,\n  \"mlp_bias\": false,\n",
-                 (long long)o->width, (long long)o->ffn, (long long)o->layers, (long long)o->heads,
-                 (long long)(o->kv_heads ? o->kv_heads : o->heads), (long long)o->context,
-                 (long long)rex_tok_size(tok), o->tied ? "true" : "false");
+    rex_buf_addf(
+        &b,
+        "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",\n"
+        "  \"hidden_act\": \"silu\",\n  \"hidden_size\": %lld,\n  \"intermediate_size\": %lld,\n"
+        "  \"num_hidden_layers\": %lld,\n  \"num_attention_heads\": %lld,\n"
+        "  \"num_key_value_heads\": %lld,\n  \"max_position_embeddings\": %lld,\n"
+        "  \"rms_norm_eps\": 1e-05,\n  \"rope_theta\": 10000.0,\n  \"vocab_size\": %lld,\n"
+        "  \"tie_word_embeddings\": %s,\n  \"attention_bias\": false,\n  \"mlp_bias\": false,\n",
+        (long long)o->width, (long long)o->ffn, (long long)o->layers, (long long)o->heads,
+        (long long)(o->kv_heads ? o->kv_heads : o->heads), (long long)o->context,
+        (long long)rex_tok_size(tok), o->tied ? "true" : "false");
     const struct {
         const char *name;
         int32_t id;
@@ -105,7 +110,8 @@ static rex_status write_config(const rex_sft_opts *o, const rex_tok *tok, rex_ar
 static rex_status from_scratch(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_err *e) {
     const char *folder = NULL;
     if (o->width % o->heads != 0 || (o->width / o->heads) % 8 != 0)
-        return rex_fail(e, REX_EARG, -1, "a width of %lld does not give %lld heads of a multiple of 8",
+        return rex_fail(e, REX_EARG, -1,
+                        "a width of %lld does not give %lld heads of a multiple of 8",
                         (long long)o->width, (long long)o->heads);
     REX_TRY(make_folder(o->out, e));
     REX_TRY(join(a, o->out, "init", &folder, e));
@@ -117,9 +123,10 @@ static rex_status from_scratch(rex_run *r, const rex_sft_opts *o, rex_arena *a, 
     return REX_OK;
 }
 
-/* ---- what travels into checkpoints ------------------------------------------------------------------ */
+/* ---- what travels into checkpoints ------------------------------------------------------- */
 
-static rex_status add_side(rex_run *r, rex_arena *a, const char *folder, const char *name, rex_err *e) {
+static rex_status add_side(rex_run *r, rex_arena *a, const char *folder, const char *name,
+                           rex_err *e) {
     const char *path = NULL;
     REX_TRY(join(a, folder, name, &path, e));
     if (access(path, R_OK) != 0 || r->n_side == REX_SIDE_FILES) return REX_OK;
@@ -129,11 +136,12 @@ static rex_status add_side(rex_run *r, rex_arena *a, const char *folder, const c
     return read_file(a, path, &r->side[r->n_side++].text, e);
 }
 
-/* The config of the base, with f32 as the type of the weights that we write. A GGUF's metadata become
- * the keys of a Hugging Face config. */
+/* The config of the base, with f32 as the type of the weights that we write. A GGUF's metadata
+ * become the keys of a Hugging Face config. */
 static rex_status config_text(const rex_run *r, rex_arena *a, rex_str *out, rex_err *e) {
-    static const char *const drop[] = { "dtype", "torch_dtype", "quantization_config", "norm_weights_done",
-                                        "architectures", "model_type", "permuted" };
+    static const char *const drop[] = {
+        "dtype",      "torch_dtype", "quantization_config", "norm_weights_done", "architectures",
+        "model_type", "permuted"};
     const rex_jval *const c = r->model->src.config;
     rex_buf b;
     rex_buf_init(&b, 0);
@@ -148,7 +156,8 @@ static rex_status config_text(const rex_run *r, rex_arena *a, rex_str *out, rex_
     rex_jw_cstr(&w, r->model->src.arch->hf_types[0]);
     for (uint32_t i = 0; i < c->n; i++) {
         bool skip = false;
-        for (size_t k = 0; k < sizeof drop / sizeof *drop; k++) skip |= rex_str_is(c->u.c.key[i], drop[k]);
+        for (size_t k = 0; k < sizeof drop / sizeof *drop; k++)
+            skip |= rex_str_is(c->u.c.key[i], drop[k]);
         if (skip) continue;
         rex_jw_keys(&w, c->u.c.key[i]);
         rex_jw_val(&w, &c->u.c.item[i]);
@@ -164,9 +173,14 @@ static rex_status config_text(const rex_run *r, rex_arena *a, rex_str *out, rex_
 }
 
 static rex_status gather_side(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_err *e) {
-    static const char *const text[] = { "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                        "added_tokens.json", "vocab.json", "merges.txt",
-                                        "chat_template.jinja", "tokenizer.model" };
+    static const char *const text[] = {"tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "vocab.json",
+                                       "merges.txt",
+                                       "chat_template.jinja",
+                                       "tokenizer.model"};
     r->side[0].name = "config.json";
     r->n_side = 1;
     REX_TRY(config_text(r, a, &r->side[0].text, e));
@@ -178,16 +192,19 @@ static rex_status gather_side(rex_run *r, const rex_sft_opts *o, rex_arena *a, r
     }
     const char *const from = given && S_ISDIR(sb.st_mode) ? o->tokenizer : r->base;
     if (stat(from, &sb) == 0 && S_ISDIR(sb.st_mode))
-        for (size_t i = 0; i < sizeof text / sizeof *text; i++) REX_TRY(add_side(r, a, from, text[i], e));
+        for (size_t i = 0; i < sizeof text / sizeof *text; i++)
+            REX_TRY(add_side(r, a, from, text[i], e));
     if (stat(r->base, &sb) == 0 && S_ISDIR(sb.st_mode))
         REX_TRY(add_side(r, a, r->base, "generation_config.json", e));
     if (r->model->src.gguf)
-        rex_say(REX_LOG_WARN, "%s: quantised weights were widened to f32; checkpoints are full f32 models%s",
-                r->base, r->n_side == 1 ? ", and hold no tokenizer: --tokenizer FOLDER adds one" : "");
+        rex_say(REX_LOG_WARN,
+                "%s: quantised weights were widened to f32; checkpoints are full f32 models%s",
+                r->base,
+                r->n_side == 1 ? ", and hold no tokenizer: --tokenizer FOLDER adds one" : "");
     return REX_OK;
 }
 
-/* ---- open -------------------------------------------------------------------------------------------- */
+/* ---- open -------------------------------------------------------------------------------- */
 
 static rex_status open_tokenizer(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_err *e) {
     struct stat sb;
@@ -195,7 +212,8 @@ static rex_status open_tokenizer(rex_run *r, const rex_sft_opts *o, rex_arena *a
     if (!r->tok && o->tokenizer) REX_TRY(rex_tok_open(o->tokenizer, &r->tok, e));
     if (!r->tok && stat(r->base, &sb) == 0) {
         REX_TRY(join(a, r->base, "tokenizer.json", &path, e));
-        if (!S_ISDIR(sb.st_mode) || access(path, R_OK) == 0) REX_TRY(rex_tok_open(r->base, &r->tok, e));
+        if (!S_ISDIR(sb.st_mode) || access(path, R_OK) == 0)
+            REX_TRY(rex_tok_open(r->base, &r->tok, e));
         else rex_say(REX_LOG_WARN, "%s has no tokenizer: records must hold token ids", r->base);
     }
     r->eos = -1;
@@ -206,14 +224,17 @@ static rex_status open_tokenizer(rex_run *r, const rex_sft_opts *o, rex_arena *a
     return REX_OK;
 }
 
-rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_pool *pool, rex_err *e) {
+rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_pool *pool,
+                        rex_err *e) {
     const char *path = NULL;
     *r = (rex_run){ .out = o->out, .from_step = -1, .base = o->model, .options = o->options,
                     .seed = (uint64_t)o->seed };
     REX_TRY(join(a, o->out, "steps.jsonl", &path, e));
     if (!o->resume && access(path, F_OK) == 0)
-        return rex_fail(e, REX_EARG, -1, "%s holds a run already: --resume %s goes on with it, another --out begins one",
-                        o->out, o->out);
+        return rex_fail(
+            e, REX_EARG, -1,
+            "%s holds a run already: --resume %s goes on with it, another --out begins one", o->out,
+            o->out);
     rex_model_opts m;
     rex_model_defaults(&m);
     m.train = true;
@@ -233,12 +254,16 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_poo
     if (o->model) m.context = o->context;
     REX_TRY(rex_model_open(r->base, &m, pool, &r->model, e));
     if (r->model->src.gguf && r->model->src.arch == &rex_arch_gemma3)
-        return rex_fail(e, REX_EUNSUP, -1, "%s: gemma3 is trained from its Hugging Face folder: the GGUF form has changed its norms",
+        return rex_fail(e, REX_EUNSUP, -1,
+                        "%s: gemma3 is trained from its Hugging Face folder: the GGUF form has "
+                        "changed its norms",
                         r->base);
     REX_TRY(open_tokenizer(r, o, a, e));
     if (r->tok && rex_tok_size(r->tok) > r->model->s.V)
-        return rex_fail(e, REX_EFORMAT, -1, "the tokenizer has %lld ids and the weights %lld: they do not belong together",
-                        (long long)rex_tok_size(r->tok), (long long)r->model->s.V);
+        return rex_fail(
+            e, REX_EFORMAT, -1,
+            "the tokenizer has %lld ids and the weights %lld: they do not belong together",
+            (long long)rex_tok_size(r->tok), (long long)r->model->s.V);
     return gather_side(r, o, a, e);
 }
 
@@ -249,14 +274,14 @@ void rex_run_close(rex_run *r) {
     rex_model_close(r->model);
 }
 
-/* ---- run.json ------------------------------------------------------------------------------------------- */
+/* ---- run.json ---------------------------------------------------------------------------- */
 
 /* Options that may differ on resume: they change no number of the run. */
 static bool may_differ(rex_str key) {
-    static const char *const free_ones[] = { "threads", "quiet", "json", "resume", "out", "save_every", "keep",
-                                             "eval_every", "sample_every", "samples", "sample_tokens", "micro",
-                                             "recompute", "dry_run", "val", "set", "config",
-                                             "data" /* known by its hash */ };
+    static const char *const free_ones[] = {
+        "threads",    "quiet",        "json",    "resume",        "out",   "save_every", "keep",
+        "eval_every", "sample_every", "samples", "sample_tokens", "micro", "recompute",  "dry_run",
+        "val",        "set",          "config",  "data" /* known by its hash */};
     for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
         if (rex_str_is(key, free_ones[i])) return true;
     return false;
@@ -281,8 +306,11 @@ static rex_status compare(const rex_run *r, rex_arena *a, const char *path, rex_
         name[key.n] = 0;
         const rex_jval *const o = rex_json_get(old, name);
         if (o && !same_value(o, &now->u.c.item[i]))
-            return rex_fail(e, REX_EARG, -1, "resume %s: `%s` differs from the run's (only threads, micro, recompute, "
-                            "keep and what is shown or saved when may)", r->out, name);
+            return rex_fail(
+                e, REX_EARG, -1,
+                "resume %s: `%s` differs from the run's (only threads, micro, recompute, "
+                "keep and what is shown or saved when may)",
+                r->out, name);
     }
     return REX_OK;
 }
@@ -345,7 +373,7 @@ rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e) {
     return s;
 }
 
-/* ---- line files --------------------------------------------------------------------------------------------- */
+/* ---- line files -------------------------------------------------------------------------- */
 
 static rex_status cut_file(const char *path, int64_t lines, rex_err *e) {
     rex_map *m = NULL;
@@ -361,9 +389,11 @@ static rex_status cut_file(const char *path, int64_t lines, rex_err *e) {
     }
     rex_map_close(m);
     if (n < lines)
-        return rex_fail(e, REX_EFORMAT, n, "%s has %lld lines, the checkpoint was written behind line %lld", path,
+        return rex_fail(e, REX_EFORMAT, n,
+                        "%s has %lld lines, the checkpoint was written behind line %lld", path,
                         (long long)n, (long long)lines);
-    if (truncate(path, (off_t)at) != 0) return rex_fail(e, REX_EIO, -1, "%s: %s", path, strerror(errno));
+    if (truncate(path, (off_t)at) != 0)
+        return rex_fail(e, REX_EIO, -1, "%s: %s", path, strerror(errno));
     return REX_OK;
 }
 

@@ -69,7 +69,9 @@ typedef enum {
     MX_TEXT,     /* words, normalised */
 } rex_mx_kind;
 
-enum { MXC_PI, MXC_E, MXC_I, MXC_INF, MXC_EMPTY, MXC_REALS, MXC_INTS, MXC_NATS, MXC_RATS, MXC_CPLX };
+enum {
+    MXC_PI, MXC_E, MXC_I, MXC_INF, MXC_EMPTY, MXC_REALS, MXC_INTS, MXC_NATS, MXC_RATS, MXC_CPLX
+};
 
 /* Relation characters inside MX_REL.s: = < > l(<=) g(>=) n(!=) a(approximately) */
 
@@ -161,7 +163,7 @@ void rex_mctx_again(rex_mctx *c); /* forgets the generators, keeps their orders 
 void rex_mctx_init(rex_mctx *c, rex_arena *a, int reading, bool identity, rex_err *e);
 void rex_mctx_done(rex_mctx *c);
 
-/* A node of kind k with n children (or the ones given); a whole number. NULL once `c` has failed. */
+/* A node of kind k with n children (or the ones given); a whole number. NULL after a fault. */
 rex_mx *rex_mx_new(rex_mctx *c, rex_mx_kind k, uint32_t n);
 rex_mx *rex_mx_new1(rex_mctx *c, rex_mx_kind k, rex_mx *a);
 rex_mx *rex_mx_new2(rex_mctx *c, rex_mx_kind k, rex_mx *a, rex_mx *b);
@@ -172,7 +174,8 @@ rex_mx *rex_mx_int(rex_mctx *c, slong v);
 typedef enum {
     TK_END, TK_NUM, TK_ID, TK_FN, TK_CONST, TK_TEXT, TK_SEP, TK_OP, TK_REL, TK_OPEN, TK_CLOSE,
     TK_BAR, TK_FRAC, TK_SQRT, TK_BINOM, TK_CHOOSE, TK_BEGIN, TK_ENDENV, TK_AMP, TK_ROW, TK_PERCENT,
-    TK_DEG, TK_CURR, TK_CUP, TK_CAP, TK_SETMINUS, TK_IN, TK_BANG, TK_PRIME, TK_SUB, TK_OVER, TK_DOTS,
+    TK_DEG, TK_CURR, TK_CUP, TK_CAP, TK_SETMINUS, TK_IN, TK_BANG, TK_PRIME, TK_SUB, TK_OVER,
+    TK_DOTS,
 } rex_tk_kind;
 
 typedef struct {

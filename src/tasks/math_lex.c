@@ -28,10 +28,16 @@ static bool is_upper(int ch) { return ch >= 'A' && ch <= 'Z'; }
 static bool is_lower(int ch) { return ch >= 'a' && ch <= 'z'; }
 static bool is_alpha(int ch) { return is_upper(ch) || is_lower(ch); }
 static bool is_base_digit(int ch) { return is_digit(ch) || is_upper(ch); }
-static bool is_space(int ch) { return ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r' || ch == '~'; }
+static bool is_space(int ch) {
+    return ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r' || ch == '~';
+}
 
-static int peek(const lx *l, size_t k) { return l->i + k < l->n ? (unsigned char)l->p[l->i + k] : -1; }
-static rex_str cut(const lx *l, size_t from, size_t to) { return (rex_str){ l->p + from, to - from }; }
+static int peek(const lx *l, size_t k) {
+    return l->i + k < l->n ? (unsigned char)l->p[l->i + k] : -1;
+}
+static rex_str cut(const lx *l, size_t from, size_t to) {
+    return (rex_str){l->p + from, to - from};
+}
 
 static rex_tk *put(lx *l, rex_tk_kind kind, char op, rex_str s) {
     if (l->nt + 2 >= l->cap) { /* the last place is a sink */
@@ -44,7 +50,7 @@ static rex_tk *put(lx *l, rex_tk_kind kind, char op, rex_str s) {
     return t;
 }
 
-/* ---- tables --------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------ */
 
 typedef struct {
     const char *name;
@@ -53,46 +59,104 @@ typedef struct {
 } row;
 
 static const row commands[] = {
-    { "cdot", TK_OP, '*' }, { "times", TK_OP, '*' }, { "ast", TK_OP, '*' }, { "div", TK_OP, '/' },
-    { "pm", TK_OP, 'p' }, { "mp", TK_OP, 'm' }, { "colon", TK_OP, ':' }, { "bullet", TK_OP, '*' },
-    { "le", TK_REL, 'l' }, { "leq", TK_REL, 'l' }, { "leqslant", TK_REL, 'l' }, { "leqq", TK_REL, 'l' },
-    { "ge", TK_REL, 'g' }, { "geq", TK_REL, 'g' }, { "geqslant", TK_REL, 'g' }, { "geqq", TK_REL, 'g' },
-    { "lt", TK_REL, '<' }, { "gt", TK_REL, '>' }, { "ne", TK_REL, 'n' }, { "neq", TK_REL, 'n' },
-    { "approx", TK_REL, 'a' }, { "simeq", TK_REL, 'a' }, { "doteq", TK_REL, 'a' }, { "equiv", TK_REL, '=' },
-    { "in", TK_IN, 0 }, { "cup", TK_CUP, 0 }, { "bigcup", TK_CUP, 0 }, { "cap", TK_CAP, 0 },
-    { "setminus", TK_SETMINUS, 0 }, { "backslash", TK_SETMINUS, 0 }, { "smallsetminus", TK_SETMINUS, 0 },
-    { "infty", TK_CONST, MXC_INF }, { "pi", TK_CONST, MXC_PI }, { "emptyset", TK_CONST, MXC_EMPTY },
-    { "varnothing", TK_CONST, MXC_EMPTY }, { "imath", TK_CONST, MXC_I }, { "R", TK_CONST, MXC_REALS },
-    { "frac", TK_FRAC, 0 }, { "dfrac", TK_FRAC, 0 }, { "tfrac", TK_FRAC, 0 }, { "cfrac", TK_FRAC, 0 },
-    { "sqrt", TK_SQRT, 0 }, { "binom", TK_BINOM, 0 }, { "dbinom", TK_BINOM, 0 }, { "tbinom", TK_BINOM, 0 },
-    { "choose", TK_CHOOSE, 0 }, { "over", TK_OVER, 0 }, { "circ", TK_DEG, 0 }, { "degree", TK_DEG, 0 },
-    { "prime", TK_PRIME, 0 }, { "ldots", TK_DOTS, 0 }, { "cdots", TK_DOTS, 0 }, { "dots", TK_DOTS, 0 },
-    { "dotsc", TK_DOTS, 0 }, { "vert", TK_BAR, 0 }, { "mid", TK_BAR, 0 },
-    { "lvert", TK_OPEN, 'V' }, { "rvert", TK_CLOSE, 'V' }, { "lfloor", TK_OPEN, 'F' },
-    { "rfloor", TK_CLOSE, 'F' }, { "lceil", TK_OPEN, 'C' }, { "rceil", TK_CLOSE, 'C' },
-    { "langle", TK_OPEN, 'A' }, { "rangle", TK_CLOSE, 'A' }, { "lbrace", TK_OPEN, 'S' },
-    { "rbrace", TK_CLOSE, 'S' }, { "lbrack", TK_OPEN, '[' }, { "rbrack", TK_CLOSE, ']' },
-    { "land", TK_SEP, 'a' }, { "wedge", TK_SEP, 'a' }, { "lor", TK_SEP, 'o' }, { "vee", TK_SEP, 'o' },
+    {"cdot", TK_OP, '*'},
+    {"times", TK_OP, '*'},
+    {"ast", TK_OP, '*'},
+    {"div", TK_OP, '/'},
+    {"pm", TK_OP, 'p'},
+    {"mp", TK_OP, 'm'},
+    {"colon", TK_OP, ':'},
+    {"bullet", TK_OP, '*'},
+    {"le", TK_REL, 'l'},
+    {"leq", TK_REL, 'l'},
+    {"leqslant", TK_REL, 'l'},
+    {"leqq", TK_REL, 'l'},
+    {"ge", TK_REL, 'g'},
+    {"geq", TK_REL, 'g'},
+    {"geqslant", TK_REL, 'g'},
+    {"geqq", TK_REL, 'g'},
+    {"lt", TK_REL, '<'},
+    {"gt", TK_REL, '>'},
+    {"ne", TK_REL, 'n'},
+    {"neq", TK_REL, 'n'},
+    {"approx", TK_REL, 'a'},
+    {"simeq", TK_REL, 'a'},
+    {"doteq", TK_REL, 'a'},
+    {"equiv", TK_REL, '='},
+    {"in", TK_IN, 0},
+    {"cup", TK_CUP, 0},
+    {"bigcup", TK_CUP, 0},
+    {"cap", TK_CAP, 0},
+    {"setminus", TK_SETMINUS, 0},
+    {"backslash", TK_SETMINUS, 0},
+    {"smallsetminus", TK_SETMINUS, 0},
+    {"infty", TK_CONST, MXC_INF},
+    {"pi", TK_CONST, MXC_PI},
+    {"emptyset", TK_CONST, MXC_EMPTY},
+    {"varnothing", TK_CONST, MXC_EMPTY},
+    {"imath", TK_CONST, MXC_I},
+    {"R", TK_CONST, MXC_REALS},
+    {"frac", TK_FRAC, 0},
+    {"dfrac", TK_FRAC, 0},
+    {"tfrac", TK_FRAC, 0},
+    {"cfrac", TK_FRAC, 0},
+    {"sqrt", TK_SQRT, 0},
+    {"binom", TK_BINOM, 0},
+    {"dbinom", TK_BINOM, 0},
+    {"tbinom", TK_BINOM, 0},
+    {"choose", TK_CHOOSE, 0},
+    {"over", TK_OVER, 0},
+    {"circ", TK_DEG, 0},
+    {"degree", TK_DEG, 0},
+    {"prime", TK_PRIME, 0},
+    {"ldots", TK_DOTS, 0},
+    {"cdots", TK_DOTS, 0},
+    {"dots", TK_DOTS, 0},
+    {"dotsc", TK_DOTS, 0},
+    {"vert", TK_BAR, 0},
+    {"mid", TK_BAR, 0},
+    {"lvert", TK_OPEN, 'V'},
+    {"rvert", TK_CLOSE, 'V'},
+    {"lfloor", TK_OPEN, 'F'},
+    {"rfloor", TK_CLOSE, 'F'},
+    {"lceil", TK_OPEN, 'C'},
+    {"rceil", TK_CLOSE, 'C'},
+    {"langle", TK_OPEN, 'A'},
+    {"rangle", TK_CLOSE, 'A'},
+    {"lbrace", TK_OPEN, 'S'},
+    {"rbrace", TK_CLOSE, 'S'},
+    {"lbrack", TK_OPEN, '['},
+    {"rbrack", TK_CLOSE, ']'},
+    {"land", TK_SEP, 'a'},
+    {"wedge", TK_SEP, 'a'},
+    {"lor", TK_SEP, 'o'},
+    {"vee", TK_SEP, 'o'},
 };
 
 static const char *const skipped[] = {
-    "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",
-    "Biggl", "Biggr", "quad", "qquad", "displaystyle", "textstyle", "scriptstyle", "limits",
-    "nolimits", "mathstrut", "nonumber", "notag", "thinspace", "ensuremath", "boxed", "fbox",
-    "bf", "rm", "it", "hfill", "noindent", "mathrel", "mathop", "mathbin", "strut", "smash", "enspace",
+    "left",      "right",    "big",          "Big",       "bigg",        "Bigg",    "bigl",
+    "bigr",      "Bigl",     "Bigr",         "biggl",     "biggr",       "Biggl",   "Biggr",
+    "quad",      "qquad",    "displaystyle", "textstyle", "scriptstyle", "limits",  "nolimits",
+    "mathstrut", "nonumber", "notag",        "thinspace", "ensuremath",  "boxed",   "fbox",
+    "bf",        "rm",       "it",           "hfill",     "noindent",    "mathrel", "mathop",
+    "mathbin",   "strut",    "smash",        "enspace",
 };
 static const char *const greek[] = {
-    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda",
-    "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta",
-    "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell", "triangle", "angle", "hbar",
+    "alpha", "beta",   "gamma", "delta", "epsilon", "zeta",     "eta",   "theta",  "iota",
+    "kappa", "lambda", "mu",    "nu",    "xi",      "rho",      "sigma", "tau",    "upsilon",
+    "phi",   "chi",    "psi",   "omega", "Gamma",   "Delta",    "Theta", "Lambda", "Xi",
+    "Sigma", "Phi",    "Psi",   "Omega", "ell",     "triangle", "angle", "hbar",
 };
-static const char *const texts[] = { "text", "mbox", "textrm", "textnormal", "textsf", "texttt", "hbox",
-                                     "mathrm", "operatorname", "textup", "textsc" };
-static const char *const faces[] = { "mathbf", "boldsymbol", "mathit", "mathsf", "mathcal", "textbf",
-                                     "textit", "emph", "underline", "bm", "bold", "mathtt" };
+static const char *const texts[] = {"text",         "mbox",   "textrm", "textnormal",
+                                    "textsf",       "texttt", "hbox",   "mathrm",
+                                    "operatorname", "textup", "textsc"};
+static const char *const faces[] = {"mathbf",    "boldsymbol", "mathit", "mathsf",
+                                    "mathcal",   "textbf",     "textit", "emph",
+                                    "underline", "bm",         "bold",   "mathtt"};
 static const char *const accents[] = { "overline", "bar", "vec", "hat", "widehat", "tilde",
                                        "overrightarrow", "overleftrightarrow", "widetilde" };
-static const char *const voids[] = { "phantom", "hphantom", "vphantom", "hspace", "vspace", "label", "tag", "color" };
+static const char *const voids[] = {"phantom", "hphantom", "vphantom", "hspace",
+                                    "vspace",  "label",    "tag",      "color"};
 
 static bool among(rex_str s, const char *const *list, size_t n) {
     for (size_t k = 0; k < n; k++)
@@ -106,13 +170,16 @@ rex_mx_fn rex_mx_fn_find(rex_str s) {
         const char *name;
         rex_mx_fn f;
     } also[] = {
-        { "arcsin", MXF_asin }, { "arccos", MXF_acos }, { "arctan", MXF_atan }, { "arcsec", MXF_asec },
-        { "arccsc", MXF_acsc }, { "arccot", MXF_acot }, { "arcsinh", MXF_asinh }, { "arccosh", MXF_acosh },
-        { "arctanh", MXF_atanh }, { "arsinh", MXF_asinh }, { "arcosh", MXF_acosh }, { "artanh", MXF_atanh },
-        { "arcsech", MXF_asech }, { "arccsch", MXF_acsch }, { "arccoth", MXF_acoth }, { "cosec", MXF_csc },
-        { "cotan", MXF_cot }, { "Abs", MXF_abs }, { "ceil", MXF_ceiling }, { "binom", MXF_binomial },
-        { "Max", MXF_max }, { "Min", MXF_min }, { "Re", MXF_re }, { "Im", MXF_im }, { "tg", MXF_tan },
-        { "ctg", MXF_cot }, { "conjugate", MXF_conj }, { "arg", MXF_arg },
+        {"arcsin", MXF_asin},   {"arccos", MXF_acos},    {"arctan", MXF_atan},
+        {"arcsec", MXF_asec},   {"arccsc", MXF_acsc},    {"arccot", MXF_acot},
+        {"arcsinh", MXF_asinh}, {"arccosh", MXF_acosh},  {"arctanh", MXF_atanh},
+        {"arsinh", MXF_asinh},  {"arcosh", MXF_acosh},   {"artanh", MXF_atanh},
+        {"arcsech", MXF_asech}, {"arccsch", MXF_acsch},  {"arccoth", MXF_acoth},
+        {"cosec", MXF_csc},     {"cotan", MXF_cot},      {"Abs", MXF_abs},
+        {"ceil", MXF_ceiling},  {"binom", MXF_binomial}, {"Max", MXF_max},
+        {"Min", MXF_min},       {"Re", MXF_re},          {"Im", MXF_im},
+        {"tg", MXF_tan},        {"ctg", MXF_cot},        {"conjugate", MXF_conj},
+        {"arg", MXF_arg},
     };
 #define X(n) if (rex_str_is(s, #n)) return MXF_##n;
     REX_MX_FNS(X)
@@ -122,7 +189,7 @@ rex_mx_fn rex_mx_fn_find(rex_str s) {
     return MXF_COUNT;
 }
 
-/* ---- numbers -------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 /* Length of a group separator at `at` (0: none): `{,}`, `,\!`, `\,`, a comma or a space. */
 static size_t separator(const lx *l, size_t at, bool *hard) {
@@ -220,7 +287,9 @@ static void take_period(lx *l, char *out, size_t *m, size_t frac) {
     }
     size_t dots = 0;
     if (peek(l, 0) == '.' && peek(l, 1) == '.') dots = peek(l, 2) == '.' ? 3 : 2;
-    else if (l->n - l->i >= 6 && (!memcmp(l->p + l->i, "\\ldots", 6) || !memcmp(l->p + l->i, "\\cdots", 6))) dots = 6;
+    else if (l->n - l->i >= 6 &&
+             (!memcmp(l->p + l->i, "\\ldots", 6) || !memcmp(l->p + l->i, "\\cdots", 6)))
+        dots = 6;
     else if (l->n - l->i >= 5 && !memcmp(l->p + l->i, "\\dots", 5)) dots = 5;
     else if (l->n - l->i >= 3 && !memcmp(l->p + l->i, "\xe2\x80\xa6", 3)) dots = 3;
     if (dots == 0) return;
@@ -261,9 +330,11 @@ static void lex_number(lx *l) {
         l->i = b;
         return;
     }
-    if (peek(l, 0) == '.' && (is_digit(peek(l, 1)) || (l->n - l->i > 5 && (!memcmp(l->p + l->i, ".\\over", 6) ||
-        !memcmp(l->p + l->i, ".\\bar{", 6) || !memcmp(l->p + l->i, ".\\dot{", 6))) ||
-        (peek(l, 1) == '(' && is_digit(peek(l, 2)) && m == 1))) {
+    if (peek(l, 0) == '.' && (is_digit(peek(l, 1)) ||
+                              (l->n - l->i > 5 && (!memcmp(l->p + l->i, ".\\over", 6) ||
+                                                   !memcmp(l->p + l->i, ".\\bar{", 6) ||
+                                                   !memcmp(l->p + l->i, ".\\dot{", 6))) ||
+                              (peek(l, 1) == '(' && is_digit(peek(l, 2)) && m == 1))) {
         out[m++] = '.';
         l->i++;
         const size_t frac = m;
@@ -287,14 +358,17 @@ static void lex_number(lx *l) {
     t->at = (int32_t)start;
 }
 
-/* ---- words ---------------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------------- */
 
 bool rex_mx_is_unit(rex_str s) {
     static const char *const units[] = {
-        "cm", "mm", "km", "ft", "kg", "mg", "ml", "mL", "mph", "kph", "gm", "lb", "lbs", "oz", "hr", "hrs",
-        "min", "mins", "sec", "secs", "sq", "cu", "in", "yd", "yds", "mi", "deg", "rad", "gal", "usd", "USD",
-        "EUR", "kmh", "rpm", "dm", "ms", "pm", "am", "cents", "dollars", "dollar", "inch", "feet", "foot", "unit",
-        "square", "cubic", "meter", "metre", "hour", "mile", "day", "days", "percent", "miles",
+        "cm",     "mm",   "km",   "ft",   "kg",   "mg",      "ml",    "mL",
+        "mph",    "kph",  "gm",   "lb",   "lbs",  "oz",      "hr",    "hrs",
+        "min",    "mins", "sec",  "secs", "sq",   "cu",      "in",    "yd",
+        "yds",    "mi",   "deg",  "rad",  "gal",  "usd",     "USD",   "EUR",
+        "kmh",    "rpm",  "dm",   "ms",   "pm",   "am",      "cents", "dollars",
+        "dollar", "inch", "feet", "foot", "unit", "square",  "cubic", "meter",
+        "metre",  "hour", "mile", "day",  "days", "percent", "miles",
     };
     return AMONG(s, units);
 }
@@ -345,7 +419,8 @@ static void lex_run(lx *l, rex_str s) {
     };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         if (!rex_str_is(s, names[k].name)) continue;
-        if (names[k].op == 0 && names[k].kind == TK_CUP && s.n == 1 && /* a capital U between sets */
+        if (names[k].op == 0 && names[k].kind == TK_CUP &&
+            s.n == 1 && /* a capital U between sets */
             !(l->nt && l->t[l->nt - 1].kind == TK_CLOSE && l->sp))
             continue;
         put(l, names[k].kind, names[k].op, s);
@@ -393,7 +468,7 @@ static void lex_run(lx *l, rex_str s) {
     for (k = 0; k < s.n; k++) put_letter(l, (rex_str){ s.p + k, 1 });
 }
 
-/* ---- commands --------------------------------------------------------------------------------- */
+/* ---- commands ---------------------------------------------------------------------------- */
 
 /* The brace group (or one character) behind the position; moves past it. */
 static rex_str take_group(lx *l) {
@@ -449,7 +524,8 @@ static void lex_text(lx *l, rex_str raw) {
         l->sp = true;
         return;
     }
-    if (rex_str_is(s, "and") || rex_str_is(s, "or") || rex_str_is(s, "OR") || rex_str_is(s, "AND")) {
+    if (rex_str_is(s, "and") || rex_str_is(s, "or") || rex_str_is(s, "OR") ||
+        rex_str_is(s, "AND")) {
         put(l, TK_SEP, (s.p[0] | 0x20), s);
         return;
     }
@@ -476,14 +552,15 @@ static void lex_text(lx *l, rex_str raw) {
 
 static void lex_env(lx *l, bool begin) {
     const rex_str s = take_group(l);
-    static const char *const matrices[] = { "pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "Vmatrix",
-                                            "smallmatrix", "array" };
+    static const char *const matrices[] = {"pmatrix", "bmatrix", "matrix",      "vmatrix",
+                                           "Bmatrix", "Vmatrix", "smallmatrix", "array"};
     if (AMONG(s, matrices)) {
         if (begin && rex_str_is(s, "array")) (void)take_group(l);
         put(l, begin ? TK_BEGIN : TK_ENDENV, s.p[0], s);
         return;
     }
-    static const char *const layouts[] = { "align", "align*", "aligned", "equation", "equation*", "gather", "gather*" };
+    static const char *const layouts[] = {"align",     "align*", "aligned", "equation",
+                                          "equation*", "gather", "gather*"};
     if (!AMONG(s, layouts)) rex_mx_fail(l->c, REX_MF_SYNTAX, "an environment that is not read");
 }
 
@@ -515,7 +592,9 @@ static void lex_symbol_command(lx *l) { /* a backslash and one character that is
         return;
     case '|': put(l, TK_BAR, 0, cut(l, l->i - 2, l->i)); return;
     case '\\': put(l, TK_ROW, 0, cut(l, l->i - 2, l->i)); return;
-    default: rex_mx_fail(l->c, REX_MF_SYNTAX, "a backslash before a character that it does not know"); return;
+    default:
+        rex_mx_fail(l->c, REX_MF_SYNTAX, "a backslash before a character that it does not know");
+        return;
     }
 }
 
@@ -566,7 +645,7 @@ static void lex_command(lx *l) {
     } else rex_mx_fail(l->c, REX_MF_SYNTAX, "an unknown command");
 }
 
-/* ---- characters beyond ASCII --------------------------------------------------------------------- */
+/* ---- characters beyond ASCII ------------------------------------------------------------- */
 
 static bool lex_utf8(lx *l) {
     static const struct {
@@ -575,30 +654,58 @@ static bool lex_utf8(lx *l) {
         char op;
         const char *name;
     } map[] = {
-        { "\xcf\x80", TK_CONST, MXC_PI, 0 }, { "\xe2\x88\x9e", TK_CONST, MXC_INF, 0 },
-        { "\xe2\x88\x85", TK_CONST, MXC_EMPTY, 0 }, { "\xe2\x84\x9d", TK_CONST, MXC_REALS, 0 },
-        { "\xc3\x97", TK_OP, '*', 0 }, { "\xc2\xb7", TK_OP, '*', 0 }, { "\xe2\x8b\x85", TK_OP, '*', 0 },
-        { "\xe2\x88\x97", TK_OP, '*', 0 }, { "\xc3\xb7", TK_OP, '/', 0 }, { "\xe2\x88\x92", TK_OP, '-', 0 },
-        { "\xe2\x80\x93", TK_OP, '-', 0 }, { "\xe2\x80\x90", TK_OP, '-', 0 }, { "\xe2\x80\x91", TK_OP, '-', 0 },
-        { "\xc2\xb1", TK_OP, 'p', 0 }, { "\xe2\x88\x93", TK_OP, 'm', 0 }, { "\xe2\x89\xa4", TK_REL, 'l', 0 },
-        { "\xe2\x89\xa5", TK_REL, 'g', 0 }, { "\xe2\x89\xa0", TK_REL, 'n', 0 }, { "\xe2\x89\x88", TK_REL, 'a', 0 },
-        { "\xe2\x88\x88", TK_IN, 0, 0 }, { "\xe2\x88\xaa", TK_CUP, 0, 0 }, { "\xe2\x88\xa9", TK_CAP, 0, 0 },
-        { "\xe2\x88\x96", TK_SETMINUS, 0, 0 }, { "\xc2\xb0", TK_DEG, 0, 0 }, { "\xe2\x88\x9a", TK_FN, MXF_sqrt, 0 },
-        { "\xce\xb8", TK_ID, 'g', "theta" }, { "\xce\xb1", TK_ID, 'g', "alpha" }, { "\xce\xb2", TK_ID, 'g', "beta" },
-        { "\xce\xbb", TK_ID, 'g', "lambda" }, { "\xce\xbc", TK_ID, 'g', "mu" }, { "\xe2\x82\xac", TK_CURR, 'E', 0 },
-        { "\xc2\xa3", TK_CURR, 'L', 0 }, { "\xc2\xa5", TK_CURR, 'Y', 0 }, { "\xe2\x80\xa6", TK_DOTS, 0, 0 },
-        { "\xe2\x9f\xa8", TK_OPEN, 'A', 0 }, { "\xe2\x9f\xa9", TK_CLOSE, 'A', 0 }, { "\xe2\x8c\x8a", TK_OPEN, 'F', 0 },
-        { "\xe2\x8c\x8b", TK_CLOSE, 'F', 0 }, { "\xe2\x8c\x88", TK_OPEN, 'C', 0 }, { "\xe2\x8c\x89", TK_CLOSE, 'C', 0 },
+        {"\xcf\x80", TK_CONST, MXC_PI, 0},
+        {"\xe2\x88\x9e", TK_CONST, MXC_INF, 0},
+        {"\xe2\x88\x85", TK_CONST, MXC_EMPTY, 0},
+        {"\xe2\x84\x9d", TK_CONST, MXC_REALS, 0},
+        {"\xc3\x97", TK_OP, '*', 0},
+        {"\xc2\xb7", TK_OP, '*', 0},
+        {"\xe2\x8b\x85", TK_OP, '*', 0},
+        {"\xe2\x88\x97", TK_OP, '*', 0},
+        {"\xc3\xb7", TK_OP, '/', 0},
+        {"\xe2\x88\x92", TK_OP, '-', 0},
+        {"\xe2\x80\x93", TK_OP, '-', 0},
+        {"\xe2\x80\x90", TK_OP, '-', 0},
+        {"\xe2\x80\x91", TK_OP, '-', 0},
+        {"\xc2\xb1", TK_OP, 'p', 0},
+        {"\xe2\x88\x93", TK_OP, 'm', 0},
+        {"\xe2\x89\xa4", TK_REL, 'l', 0},
+        {"\xe2\x89\xa5", TK_REL, 'g', 0},
+        {"\xe2\x89\xa0", TK_REL, 'n', 0},
+        {"\xe2\x89\x88", TK_REL, 'a', 0},
+        {"\xe2\x88\x88", TK_IN, 0, 0},
+        {"\xe2\x88\xaa", TK_CUP, 0, 0},
+        {"\xe2\x88\xa9", TK_CAP, 0, 0},
+        {"\xe2\x88\x96", TK_SETMINUS, 0, 0},
+        {"\xc2\xb0", TK_DEG, 0, 0},
+        {"\xe2\x88\x9a", TK_FN, MXF_sqrt, 0},
+        {"\xce\xb8", TK_ID, 'g', "theta"},
+        {"\xce\xb1", TK_ID, 'g', "alpha"},
+        {"\xce\xb2", TK_ID, 'g', "beta"},
+        {"\xce\xbb", TK_ID, 'g', "lambda"},
+        {"\xce\xbc", TK_ID, 'g', "mu"},
+        {"\xe2\x82\xac", TK_CURR, 'E', 0},
+        {"\xc2\xa3", TK_CURR, 'L', 0},
+        {"\xc2\xa5", TK_CURR, 'Y', 0},
+        {"\xe2\x80\xa6", TK_DOTS, 0, 0},
+        {"\xe2\x9f\xa8", TK_OPEN, 'A', 0},
+        {"\xe2\x9f\xa9", TK_CLOSE, 'A', 0},
+        {"\xe2\x8c\x8a", TK_OPEN, 'F', 0},
+        {"\xe2\x8c\x8b", TK_CLOSE, 'F', 0},
+        {"\xe2\x8c\x88", TK_OPEN, 'C', 0},
+        {"\xe2\x8c\x89", TK_CLOSE, 'C', 0},
     };
     const size_t left = l->n - l->i;
     for (size_t k = 0; k < sizeof map / sizeof *map; k++) {
         const size_t n = strlen(map[k].bytes);
         if (left < n || memcmp(l->p + l->i, map[k].bytes, n)) continue;
-        put(l, map[k].kind, map[k].op, map[k].name ? rex_str_of(map[k].name) : cut(l, l->i, l->i + n));
+        put(l, map[k].kind, map[k].op,
+            map[k].name ? rex_str_of(map[k].name) : cut(l, l->i, l->i + n));
         l->i += n;
         return true;
     }
-    static const char *const spaces[] = { "\xc2\xa0", "\xe2\x80\x89", "\xe2\x80\xaf", "\xe2\x80\x82", "\xe3\x80\x80" };
+    static const char *const spaces[] = {"\xc2\xa0", "\xe2\x80\x89", "\xe2\x80\xaf", "\xe2\x80\x82",
+                                         "\xe3\x80\x80"};
     for (size_t k = 0; k < sizeof spaces / sizeof *spaces; k++) {
         const size_t n = strlen(spaces[k]);
         if (left < n || memcmp(l->p + l->i, spaces[k], n)) continue;
@@ -606,8 +713,9 @@ static bool lex_utf8(lx *l) {
         l->sp = true;
         return true;
     }
-    static const char *const raised[] = { "\xe2\x81\xb0", "\xc2\xb9", "\xc2\xb2", "\xc2\xb3", "\xe2\x81\xb4",
-                                          "\xe2\x81\xb5", "\xe2\x81\xb6", "\xe2\x81\xb7", "\xe2\x81\xb8", "\xe2\x81\xb9" };
+    static const char *const raised[] = {
+        "\xe2\x81\xb0", "\xc2\xb9",     "\xc2\xb2",     "\xc2\xb3",     "\xe2\x81\xb4",
+        "\xe2\x81\xb5", "\xe2\x81\xb6", "\xe2\x81\xb7", "\xe2\x81\xb8", "\xe2\x81\xb9"};
     static const char digits[] = "0123456789";
     for (size_t k = 0; k < 10; k++) {
         const size_t n = strlen(raised[k]);
@@ -620,7 +728,7 @@ static bool lex_utf8(lx *l) {
     return false;
 }
 
-/* ---- the loop --------------------------------------------------------------------------------- */
+/* ---- the loop ---------------------------------------------------------------------------- */
 
 static void lex_char(lx *l, int ch) {
     const rex_str s = cut(l, l->i, l->i + 1);
@@ -693,7 +801,8 @@ static void lex_all(lx *l) {
                 size_t e = from + 1;
                 bool digit = false;
                 for (; e < l->n && is_base_digit(l->p[e]); e++) digit = digit || is_digit(l->p[e]);
-                if (digit && e + 1 < l->n && l->p[e] == '_' && (l->p[e + 1] == '{' || is_digit(l->p[e + 1]))) {
+                if (digit && e + 1 < l->n && l->p[e] == '_' &&
+                    (l->p[e + 1] == '{' || is_digit(l->p[e + 1]))) {
                     l->i = e;
                     put(l, TK_NUM, 'b', cut(l, from, e));
                     continue;
@@ -704,7 +813,8 @@ static void lex_all(lx *l) {
         } else if (ch == '\\') {
             lex_command(l);
         } else if (ch >= 0x80) {
-            if (!lex_utf8(l)) rex_mx_fail(l->c, REX_MF_SYNTAX, "a character that has no meaning here");
+            if (!lex_utf8(l))
+                rex_mx_fail(l->c, REX_MF_SYNTAX, "a character that has no meaning here");
         } else if (ch == '.') {
             if (peek(l, 1) == '.') {
                 put(l, TK_DOTS, 0, cut(l, l->i, l->i + 1));

@@ -171,7 +171,7 @@ def project_case(program, folder, n):
 
 def main():
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    quick = "--quick" in sys.argv
+    quick = "--quick" in sys.argv  # the two smaller pools and a tenth of the projection
     print("NumPy %s, one core, load %.1f" % (np.__version__, os.getloadavg()[0]))
     with tempfile.TemporaryDirectory(prefix="repexp-bench-") as folder:
         for n, k, rounds, paper_rounds in CASES[:2] if quick else CASES:

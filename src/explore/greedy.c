@@ -59,7 +59,8 @@ struct rex_greedy {
     double *g;     /* (room, ld) B'f of the first n_g picks, or the orthonormal base of DPP */
     double *gamma; /* room */
     int64_t *pick; /* room: the rows */
-    int64_t n_g;
+    int64_t n_g, g_room;
+    rex_status bad; /* sticky: memory for g, which is asked for deep in a pick */
     double *far2;  /* room: |w|^2 for FAR */
     double *dot;   /* room */
     int64_t t, room;
@@ -68,7 +69,7 @@ struct rex_greedy {
     double *peak;  /* blocks: no key in the block is larger */
     int64_t blocks;
     int64_t *hot;  /* n_hot rows with large keys, of those seen last */
-    int64_t n_hot, hot_cap;
+    int64_t n_hot, hot_cap, served;
     int64_t *set;  /* n: rows to refresh, or that may be the best */
     int64_t *spare; /* n: the same, being sorted */
     int64_t *lag;  /* room + 1: counts of the sort */
@@ -135,15 +136,33 @@ static double residual(const rex_greedy *g, int64_t i, int64_t t, double *z) {
     return r;
 }
 
+/* As many g as there may be w. */
+static bool room_for_base(rex_greedy *g) {
+    const size_t row = (size_t)g->f->ld * sizeof(double);
+    if (g->g_room >= g->room) return true;
+    double *const more = rex_mem_take((size_t)g->room, row, NULL);
+    if (!more) {
+        g->bad = REX_ENOMEM;
+        return false;
+    }
+    if (g->g) memcpy(more, g->g, (size_t)g->n_g * row);
+    rex_mem_free(g->g);
+    g->g = more;
+    g->g_room = g->room;
+    return true;
+}
+
 /* The g of picks that nobody needed so far. They depend on the picks alone, so it does not matter
  * when they are made; most pools never need them. */
-static void make_residual_base(rex_greedy *g) {
+static bool make_residual_base(rex_greedy *g) {
+    if (!room_for_base(g)) return false;
     for (; g->n_g < g->t; g->n_g++) {
         double *const own = g->g + g->n_g * g->f->ld;
         rex_feat_z(g->f, g->pick[g->n_g], -1, own);
         const double s = residual(g, g->pick[g->n_g], g->n_g, own), root = sqrt(1.0 + s);
         g->gamma[g->n_g] = 1.0 / (root * (1.0 + root)); /* (1 - 1/root) / s */
     }
+    return true;
 }
 
 static bool is_deep(const rex_greedy *g, int64_t i) {
@@ -218,8 +237,7 @@ static void settle_exact(rex_greedy *g, int64_t i) {
         g->dots_made += advance(g, &i, 1, z);
         settle_val(g, i);
     }
-    if (!is_deep(g, i) || g->out[i]) return;
-    make_residual_base(g);
+    if (!is_deep(g, i) || g->out[i] || !make_residual_base(g)) return;
     g->dots_made += 2 * g->t;
     const double value = residual(g, i, g->t, z);
     if (spent(g, i, value)) g->out[i] = true;
@@ -441,10 +459,10 @@ static rex_status grow(rex_greedy *g, rex_err *e) {
     if (g->t >= INT32_MAX) return rex_fail(e, REX_ELIMIT, -1, "selection: too many picks");
     const int64_t room = g->room ? 2 * g->room : 64;
     const size_t row = (size_t)g->f->ld * sizeof(double);
-    void *const old[] = {g->w, g->g, g->gamma, g->far2, g->dot, g->pick, g->w32, g->wn, g->lag};
-    const size_t size[] = {row, row, 8, 8, 8, 8, (size_t)g->ld32 * sizeof(float), 8, 8};
-    void *more[9];
-    for (size_t p = 0; p < 9; p++) {
+    void *const old[] = {g->w, g->gamma, g->far2, g->dot, g->pick, g->w32, g->wn, g->lag};
+    const size_t size[] = {row, 8, 8, 8, 8, (size_t)g->ld32 * sizeof(float), 8, 8};
+    void *more[8];
+    for (size_t p = 0; p < 8; p++) {
         more[p] = rex_mem_take((size_t)room + 2, size[p], e);
         if (!more[p]) {
             while (p > 0) rex_mem_free(more[--p]);
@@ -452,16 +470,15 @@ static rex_status grow(rex_greedy *g, rex_err *e) {
         }
         if (old[p]) memcpy(more[p], old[p], (size_t)g->t * size[p]);
     }
-    for (size_t p = 0; p < 9; p++) rex_mem_free(old[p]);
+    for (size_t p = 0; p < 8; p++) rex_mem_free(old[p]);
     g->w = more[0];
-    g->g = more[1];
-    g->gamma = more[2];
-    g->far2 = more[3];
-    g->dot = more[4];
-    g->pick = more[5];
-    g->w32 = more[6];
-    g->wn = more[7];
-    g->lag = more[8];
+    g->gamma = more[1];
+    g->far2 = more[2];
+    g->dot = more[3];
+    g->pick = more[4];
+    g->w32 = more[5];
+    g->wn = more[6];
+    g->lag = more[7];
     g->room = room;
     return REX_OK;
 }
@@ -484,8 +501,7 @@ static void push_dpp(rex_greedy *g, int64_t i, double *z, double gain) {
 static void push_ellipse(rex_greedy *g, int64_t i, double *z, double *value) {
     const int64_t ld = g->f->ld;
     double *const w = g->w + g->t * ld, scale = rex_feat_inv(g->f, i) / g->lambda;
-    if (is_deep(g, i)) {
-        make_residual_base(g);
+    if (is_deep(g, i) && make_residual_base(g)) {
         *value = residual(g, i, g->t, z);
         for (int64_t k = g->t - 1; k >= 0; k--) reflect(g, k, z);
         scale = g->root;
@@ -535,6 +551,8 @@ static void push(rex_greedy *g, int64_t i, double *z, double *value) {
 rex_status rex_greedy_take(rex_greedy *g, int64_t i, double *score, rex_err *e) {
     rex_assert(i >= 0 && i < g->f->n);
     REX_TRY(grow(g, e));
+    if (g->kind == REX_GREEDY_DPP) (void)room_for_base(g);
+    if (g->bad != REX_OK) return rex_fail(e, g->bad, -1, "out of memory for %lld picks", (long long)g->room);
     double *const z = g->scratch;
     rex_feat_z(g->f, i, -1, z);
     g->rows_read++;
@@ -542,6 +560,7 @@ rex_status rex_greedy_take(rex_greedy *g, int64_t i, double *score, rex_err *e) 
     double value = larger(g->val[i], 0.0);
     if (g->kind == REX_GREEDY_FAR) value = g->t == 0 ? g->f->norm2[i] : value;
     push(g, i, z, &value);
+    if (g->bad != REX_OK) return rex_fail(e, g->bad, -1, "out of memory for %lld picks", (long long)g->room);
     g->out[i] = true;
     if (score) {
         if (g->kind == REX_GREEDY_FAR)
@@ -578,10 +597,16 @@ rex_status rex_greedy_pick(rex_greedy *g, int64_t *i, double *score, rex_err *e)
         const double found = best_of(g, g->set, n);
         *i = lowest(g, g->set, n, found);
         /* rows that turned out to have no gain left, and with them the value to beat: look lower */
-        if (*i >= 0 || n == 0) break;
+        if (*i >= 0 || n == 0 || g->bad != REX_OK) break;
         best = -INFINITY;
     }
-    find_hot(g);
+    if (g->bad != REX_OK) return rex_fail(e, g->bad, -1, "out of memory for %lld picks", (long long)g->room);
+    bool was_hot = false; /* the set serves until it misses the best */
+    for (int64_t r = 0; r < g->n_hot; r++) was_hot = was_hot || g->hot[r] == *i;
+    if (!was_hot || ++g->served == 8) {
+        find_hot(g);
+        g->served = 0;
+    }
     return *i < 0 ? REX_OK : rex_greedy_take(g, *i, score, e);
 }
 

@@ -105,7 +105,7 @@ static void golden_model(const char *name) {
         m = open_model(path, 0);
         CHECK_EQ(m->s.ctx, 32);
         rex_ctx *c = open_ctx(m, NULL, 24, 1, 24, -1);
-        const double d = off(run_all(c, ids, 24), f32(g, "logits_short"), 24, s->V);
+        const double d = off(run_all(c, ids, 24), f32(g, "logits_short"), 24, m->s.V);
         if (!(d < 1e-4)) rex_test_fail(__FILE__, __LINE__, "%s: short form off by %g", name, d);
         rex_ctx_close(c);
         rex_model_close(m);

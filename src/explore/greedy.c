@@ -552,7 +552,8 @@ rex_status rex_greedy_take(rex_greedy *g, int64_t i, double *score, rex_err *e) 
     rex_assert(i >= 0 && i < g->f->n);
     REX_TRY(grow(g, e));
     if (g->kind == REX_GREEDY_DPP) (void)room_for_base(g);
-    if (g->bad != REX_OK) return rex_fail(e, g->bad, -1, "out of memory for %lld picks", (long long)g->room);
+    if (g->bad != REX_OK)
+        return rex_fail(e, g->bad, -1, "out of memory for %lld picks", (long long)g->room);
     double *const z = g->scratch;
     rex_feat_z(g->f, i, -1, z);
     g->rows_read++;
@@ -560,7 +561,8 @@ rex_status rex_greedy_take(rex_greedy *g, int64_t i, double *score, rex_err *e) 
     double value = larger(g->val[i], 0.0);
     if (g->kind == REX_GREEDY_FAR) value = g->t == 0 ? g->f->norm2[i] : value;
     push(g, i, z, &value);
-    if (g->bad != REX_OK) return rex_fail(e, g->bad, -1, "out of memory for %lld picks", (long long)g->room);
+    if (g->bad != REX_OK)
+        return rex_fail(e, g->bad, -1, "out of memory for %lld picks", (long long)g->room);
     g->out[i] = true;
     if (score) {
         if (g->kind == REX_GREEDY_FAR)
@@ -600,7 +602,8 @@ rex_status rex_greedy_pick(rex_greedy *g, int64_t *i, double *score, rex_err *e)
         if (*i >= 0 || n == 0 || g->bad != REX_OK) break;
         best = -INFINITY;
     }
-    if (g->bad != REX_OK) return rex_fail(e, g->bad, -1, "out of memory for %lld picks", (long long)g->room);
+    if (g->bad != REX_OK)
+        return rex_fail(e, g->bad, -1, "out of memory for %lld picks", (long long)g->room);
     bool was_hot = false; /* the set serves until it misses the best */
     for (int64_t r = 0; r < g->n_hot; r++) was_hot = was_hot || g->hot[r] == *i;
     if (!was_hot || ++g->served == 8) {

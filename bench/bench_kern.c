@@ -426,7 +426,7 @@ static rex_kv_seg stretch, tail[ROWS];
     X(unpack, 0, 8 * ELEMS, kern.unpack(A_, REX_K_F32, ROWS, D_, WIDE, ROWS, 0, WIDE))            \
     X(kv_put, 0, 16.0 * ROWS * 192,                                                               \
       kern.kv_put(&stretch, REX_K_F32, 3, 64, 0, ROWS, A_, 192, B_, 192))                         \
-    X(attn, 4.0 * ROWS * 9 * 64 * 192, 0,                                                         \
+    X(attn, 4.0 * ROWS * 9 * 64 * 192, 8.0 * 3 * 64 * (ROWS * 64 + 128),                          \
       for (int h = 0; h < 3; h++) kern.attn(&shared, h, 0, ROWS, scratch))                        \
     X(attn_bwd, 10.0 * 9 * 64 * 128 * 129 / 2, 0,                                                 \
       for (int h = 0; h < 3; h++) kern.attn_bwd(&back, h, scratch))

@@ -110,6 +110,7 @@ HOT void strip_body(const int rows, const bool full, int64_t cols, int64_t k_len
         STRIP_ROWS(X)
 #undef X
     }
+#pragma GCC unroll 2
     for (int64_t k = 0; k < k_len; k++) {
         const vf b0 = full ? v_load(b) : v_loadn(b, n0);
         const vf b1 = full ? v_load(b + VW) : v_loadn(b + VW, n1);

@@ -23,7 +23,7 @@
 typedef enum { REX_K_F32, REX_K_BF16, REX_K_F16, REX_K_Q8_0 } rex_store;
 size_t rex_store_row_bytes(rex_store t, int64_t n); /* n a multiple of 32 for Q8_0 */
 
-/* ---- panels -------------------------------------------------------------------------------- */
+/* ---- panels ------------------------------------------------------------------------------ */
 
 /* The right operand B (K, N) of a product. Packed: panel p holds outputs 32p .. 32p+31, missing
  * ones as zeros, in one piece:
@@ -37,6 +37,7 @@ typedef struct {
     const void *data; /* packed: 64-byte aligned */
 } rex_panels;
 
+/* Panels of n outputs. */
 /* Panels of n outputs. */
 static inline int64_t rex_panel_count(int64_t n) { return (n + REX_PANEL - 1) / REX_PANEL; }
 size_t rex_panel_bytes(rex_store t, int64_t k); /* one panel: a multiple of 64 */
@@ -56,7 +57,7 @@ typedef struct {
     void *dst;
 } rex_pack;
 
-/* ---- matrix product ------------------------------------------------------------------------- */
+/* ---- matrix product ---------------------------------------------------------------------- */
 
 /* y[m][n] = fma chain over ascending k of x[m][k] * w[k][n], one accumulator, from 0 or, with
  * `more`, from what y holds; then + bias[n]; then + add[m][n]. Each of the three is one rounding.
@@ -82,7 +83,7 @@ typedef struct {
 /* Scratch of one worker for any gemm (k up to 35000 where add is y). */
 #define REX_GEMM_SCRATCH ((size_t)2 << 20)
 
-/* ---- attention ------------------------------------------------------------------------------ */
+/* ---- attention --------------------------------------------------------------------------- */
 
 /* A stretch of stored positions pos0 .. pos0+n-1. Keys k[head*k_head + ((i/32)*hd + d)*32 + i%32],
  * values v[head*v_head + i*hd + d], i = position - pos0; f32 or bf16. Whole blocks of 32 keys are
@@ -130,7 +131,7 @@ typedef struct {
 } rex_attn_grad;
 size_t rex_attn_grad_scratch(int64_t H, int64_t KV, int64_t hd, int64_t T); /* one worker */
 
-/* ---- vocabulary, optimiser ------------------------------------------------------------------ */
+/* ---- vocabulary, optimiser --------------------------------------------------------------- */
 
 /* max, sum of exp(x - max), sum of exp(x - max) (x - max), of a tile or of all. */
 typedef struct {

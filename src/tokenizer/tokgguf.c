@@ -136,8 +136,7 @@ static int by_score(const void *a, const void *b) {
 static rex_status extra_symbols(source *s) {
     rex_tok *const t = s->t;
     REX_TRY(rex_vocab_index(t, s->path, s->e));
-    size_t room = 0, chars = 0;
-    for (int64_t i = 0; i < t->n; i++) chars += t->raw[i].n;
+    size_t room = 0;
     rex_str *extra = NULL;
     for (int64_t i = 0; i < t->n; i++)
         for (size_t k = 0; k < t->raw[i].n;) {

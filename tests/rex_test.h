@@ -40,6 +40,14 @@ void rex_test_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
         return;                                                                              \
     } while (0)
 
+/* How many of n random cases to try: all, or an eighth where sanitizers make everything slow (there
+ * the question is what memory is touched; the bits are the business of the ordinary build). */
+#ifdef REX_SMALL
+#define REX_TEST_FEW(n) ((n) > 8 ? (n) / 8 : 1)
+#else
+#define REX_TEST_FEW(n) (n)
+#endif
+
 /* A path below the shared data ($REPEXP_DATA, else ../shared/data), NULL if it is not there. */
 const char *rex_test_data(const char *sub);
 #define NEED_DATA(var, sub)                                                                  \

@@ -390,7 +390,7 @@ START_TEST(t_game24_generator_is_the_1362) {
     CHECK_OK(rex_task_make(b.t, &m, b.a, &item, &n, &e), e);
     CHECK_EQ(n, 1362);
     static q all[OF_FOUR];
-    for (int64_t i = 1; i <= 13; i++)
+    for (int64_t i = 1; i <= REX_TEST_FEW(13); i++)
         for (int64_t k = i; k <= 13; k++)
             for (int64_t x = k; x <= 13; x++)
                 for (int64_t y = x; y <= 13; y++) {
@@ -405,8 +405,8 @@ START_TEST(t_game24_generator_is_the_1362) {
                     at++;
                     solvable++;
                 }
-    CHECK_EQ(solvable, n);
-    for (size_t i = 0; i < n; i++) {
+    if (REX_TEST_FEW(13) == 13) CHECK_EQ(solvable, n);
+    for (size_t i = 0; i < REX_TEST_FEW(n); i++) {
         rex_str text;
         CHECK_OK(rex_jraw_str(b.a, item[i].response, &text, &e), e);
         EXPECT(judge(&b, (rex_claim){ .problem = item[i].problem, .response = text }),
@@ -431,7 +431,7 @@ START_TEST(t_game24_solves_the_data) {
     m.solutions = true;
     CHECK_OK(rex_task_make(b.t, &m, b.a, &item, &n, &e), e);
     CHECK_EQ(n, 1362);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < REX_TEST_FEW(n); i++) {
         rex_str text;
         CHECK_OK(rex_jraw_str(b.a, item[i].response, &text, &e), e);
         EXPECT(judge(&b, (rex_claim){ .problem = item[i].problem, .response = text }),

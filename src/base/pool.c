@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SPIN 4000 /* looks at the counter before sleeping: some microseconds */
+#define SPIN 1000 /* looks at the counter before sleeping: tens of microseconds */
 
 #if defined(__x86_64__) || defined(__i386__)
 #define RELAX() __builtin_ia32_pause()

@@ -233,8 +233,43 @@ static void one_pack(uint32_t seed) {
     if (!half) CHECK_MEM(slab[0] + back, slab[0] + w, (size_t)(n * k) * sizeof(float));
 }
 
+/* Frozen weights as they are kept, turned round for the gradient of what they multiply: the same
+ * as widening the rows and packing those transposed. */
+static void one_turn(uint32_t seed) {
+    static const rex_store types[] = { REX_K_BF16, REX_K_F16, REX_K_Q8_0 };
+    const rex_store from = types[seed % 3];
+    const rex_store to = draw() % 2 == 0 ? REX_K_F32 : REX_K_BF16;
+    const int64_t n = draw() % 2 == 0 ? range(1, 100) : 32 * range(1, 4);
+    const int64_t k = from == REX_K_Q8_0 || draw() % 2 == 0 ? 32 * range(1, 4) : range(1, 100);
+    const size_t w = place(n * k, PLAIN);
+    const size_t q = place(n * k + 16, PLAIN);
+    const size_t pan = place64((int64_t)(rex_panel_bytes(from, k) / 4) * rex_panel_count(n), PLAIN);
+    const size_t turned = place64(rex_panel_count(k) * 32 * (n + 1), PLAIN);
+    const size_t other = place64(rex_panel_count(k) * 32 * (n + 1), PLAIN);
+    for (int64_t i = 0; from == REX_K_Q8_0 && i < n * k / 32; i++) {
+        uint8_t *const b = (uint8_t *)(slab[0] + q) + i * 34;
+        const uint16_t d = rex_f32_f16(value(PLAIN) * 0.01f);
+        memcpy(b, &d, 2);
+        for (int c = 0; c < 32; c++) b[2 + c] = (uint8_t)draw();
+    }
+    if (from != REX_K_Q8_0) ref.cast_to(slab[0] + q, from, slab[0] + w, n * k);
+    BOTH({
+        const rex_pack a = { from, from, AT(q), k, 1, false, n, k, AT(pan) };
+        OP->pack(&a, 0, rex_panel_count(n));
+        const rex_pack b = { from, to, AT(pan), 0, 0, true, k, n, AT(turned) };
+        OP->pack(&b, 0, rex_panel_count(k));
+        OP->cast_from(AT(w), AT(q), from, n * k);
+        const rex_pack c = { REX_K_F32, to, AT(w), 1, k, false, k, n, AT(other) };
+        OP->pack(&c, 0, rex_panel_count(k));
+    });
+    same("turned panels", seed);
+    CHECK_MEM(slab[0] + turned, slab[0] + other,
+              rex_panel_bytes(to, n) * (size_t)rex_panel_count(k));
+}
+
 START_TEST(t_pack_equals_ref_and_turns) {
     all_tables(one_pack, 300);
+    all_tables(one_turn, 300);
 }
 END_TEST
 

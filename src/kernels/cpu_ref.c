@@ -29,7 +29,7 @@ static float panel_at(const void *data, rex_store t, int64_t k_len, int64_t k, i
 /* Element (out, k) of a packing job's source, zero outside the matrix. */
 static float pack_at(const rex_pack *j, int64_t out, int64_t k) {
     if (out >= j->n || k >= j->k) return 0.0f;
-    if (j->from_panels) return panel_at(j->src, REX_K_F32, j->n, out, k);
+    if (j->from_panels) return panel_at(j->src, j->from, j->n, out, k);
     if (j->from == REX_K_Q8_0)
         return store_at((const char *)j->src + (size_t)(out * j->row / 32) * 34, j->from, k);
     return store_at(j->src, j->from, out * j->row + k * j->col);

@@ -195,12 +195,32 @@ static vf source(const rex_pack *j, int64_t at) {
     return v_load_f16((const uint16_t *)j->src + at);
 }
 
+/* Row k of packed panels, outputs n .. n+VW-1. */
+static vf panel_row(const rex_pack *j, int64_t k, int64_t n) {
+    const char *const p =
+        (const char *)j->src + (size_t)(n / REX_PANEL) * rex_panel_bytes(j->from, j->n);
+    const int64_t l = n % REX_PANEL;
+    float t[VW];
+    if (j->from == REX_K_F32)
+        return v_load((const float *)(const void *)p + k * REX_PANEL + l);
+    if (j->from == REX_K_F16)
+        return v_load_f16((const uint16_t *)(const void *)p + k * REX_PANEL + l);
+    if (j->from == REX_K_BF16) {
+        const uint16_t *const h =
+            (const uint16_t *)(const void *)p + (k / 2 * REX_PANEL + l) * 2 + k % 2;
+        for (int i = 0; i < VW; i++) t[i] = bf16_wide(h[2 * i]);
+        return v_load(t);
+    }
+    const char *const b = p + k / 32 * (64 + 32 * REX_PANEL);
+    const int8_t *const q = (const int8_t *)b + 64 + k % 32 * REX_PANEL + l;
+    for (int i = 0; i < VW; i++) t[i] = (float)q[i];
+    return v_mul(v_load_f16((const uint16_t *)(const void *)b + l), v_load(t));
+}
+
 /* VW elements of k (two vectors' worth of pairs at most) for outputs n .. n+VW-1, as rows [k]. */
 static void block_of(const rex_pack *j, int64_t n, int64_t k, vf r[VW]) {
     if (j->from_panels) { /* the turned matrix: its outputs are our k, its k our outputs */
-        const size_t panel = rex_panel_bytes(REX_K_F32, j->n);
-        const float *p = (const float *)j->src + (size_t)(k / REX_PANEL) * (panel / sizeof(float));
-        for (int i = 0; i < VW; i++) r[i] = v_load(p + (n + i) * REX_PANEL + k % REX_PANEL);
+        for (int i = 0; i < VW; i++) r[i] = panel_row(j, n + i, k);
         v_transpose(r);
     } else if (j->row == 1) {
         for (int i = 0; i < VW; i++) r[i] = source(j, n + (k + i) * j->col);
@@ -226,8 +246,9 @@ static void lay(const rex_pack *j, void *panel, int64_t l, int64_t k, const vf r
  * through ref, which fills one panel: so a panel is either all ours or all its. */
 void VEC(pack)(const rex_pack *j, int64_t p0, int64_t p1) {
     for (int64_t p = p0; p < p1; p++) {
-        const bool whole = (p + 1) * REX_PANEL <= j->n && j->k % VW == 0 && j->from != REX_K_Q8_0 &&
-                           (j->from_panels || j->row == 1 || j->col == 1);
+        const bool whole = (p + 1) * REX_PANEL <= j->n && j->k % VW == 0 &&
+                           (j->from_panels || (j->from != REX_K_Q8_0 &&
+                                               (j->row == 1 || j->col == 1)));
         if (!whole) {
             rex_ref_pack(j, p, p + 1);
             continue;

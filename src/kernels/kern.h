@@ -44,8 +44,8 @@ size_t rex_panel_bytes(rex_store t, int64_t k); /* one panel: a multiple of 64 *
 
 /* Rows or panels -> panels p0 .. p1-1. Source element (out, k) is src[out*row + k*col], in
  * elements. W (N, K) row-major: row = K, col = 1; the transposed orientation, for dX = dY W, is the
- * same source with row = 1, col = K and n, k exchanged. `from_panels`: src is packed f32 panels of
- * the transposed matrix (k outputs, summed length n), which turns trained panels round; row and col
+ * same source with row = 1, col = K and n, k exchanged. `from_panels`: src is packed panels of type
+ * `from` of the transposed matrix (k outputs, summed length n), which turns them round; row and col
  * are not looked at. Q8_0 sources need col == 1 and row a multiple of 32. Allowed: anything -> F32
  * and -> BF16 (rounded to nearest even); F16 -> F16; Q8_0 -> Q8_0. */
 typedef struct {

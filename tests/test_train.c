@@ -193,24 +193,32 @@ typedef struct {
     rex_back *b;
 } rig;
 
-static void rig_open(rig *r, const char *path, int threads, const char *kernel, int rows,
-                     int redo) {
+typedef struct {
+    int threads;
+    const char *kernel;
+    int rows, redo;
+    bool bf16, init;
+} rig_opts;
+
+static void rig_open(rig *r, const char *path, rig_opts o) {
     rex_err e = {0};
     rex_model_opts mo;
     rex_model_defaults(&mo);
     mo.train = true;
-    mo.kernel = kernel;
+    mo.init = o.init;
+    mo.kernel = o.kernel;
+    mo.compute = o.bf16 ? REX_COMPUTE_BF16 : REX_COMPUTE_F32;
     rex_ctx_opts co;
     rex_ctx_defaults(&co);
-    co.rows = rows;
+    co.rows = o.rows;
     co.seqs = 8;
-    co.per_seq = 64;
-    co.cache = 8 * 64;
+    co.per_seq = o.rows < 64 ? 64 : o.rows;
+    co.cache = o.rows + 8 * 64;
     co.logit_rows = 1;
     co.keep = true;
-    co.redo = redo;
+    co.redo = o.redo;
     r->pool = NULL;
-    CHECK_STATUS(rex_pool_open(threads, &r->pool, &e), REX_OK);
+    CHECK_STATUS(rex_pool_open(o.threads, &r->pool, &e), REX_OK);
     CHECK_STATUS(rex_model_open(path, &mo, r->pool, &r->m, &e), REX_OK);
     CHECK_STATUS(rex_ctx_open(r->m, r->pool, &co, &r->c, &e), REX_OK);
     CHECK_STATUS(rex_grads_open(r->m, NULL, &r->g, &e), REX_OK);
@@ -232,7 +240,7 @@ typedef struct {
 } docs;
 
 static docs make_docs(int64_t vocab) {
-    docs d = { .T = {11, 1 + 4, 23} };
+    docs d = { .T = {12, 5, 23} }; /* odd and even rows, odd and even targets */
     const rex_key key = rex_key_make(7);
     for (int k = 0; k < DOCS; k++)
         for (int t = 0; t < d.T[k]; t++)
@@ -273,7 +281,7 @@ static size_t place(const rig *r, size_t i, int64_t row, int64_t col) {
 static void check_direction(const char *arch) {
     rig r;
     rex_err e = {0};
-    rig_open(&r, model_path(arch), 2, NULL, 64, 0);
+    rig_open(&r, model_path(arch), (rig_opts){.threads = 2, .rows = 64});
     const docs d = make_docs(r.m->s.V);
     rex_grads_zero(r.g, r.pool);
     run_docs(&r, &d, 0, DOCS);
@@ -326,11 +334,21 @@ START_TEST(t_backward_follows_differences) {
     for (size_t i = 0; i < sizeof ARCHS / sizeof *ARCHS; i++) check_direction(ARCHS[i]);
 } END_TEST
 
-START_TEST(t_backward_batches_threads_tables_recomputation_do_not_matter) {
+static void same_gradients(const rig *a, const rig *b, const char *what) {
+    for (size_t k = 0; k < a->g->n; k++)
+        if (memcmp(a->g->grad + a->g->off[k], b->g->grad + b->g->off[k],
+                   (a->g->off[k + 1] - a->g->off[k]) * sizeof(float)) != 0)
+            rex_test_fail(__FILE__, __LINE__, "%s: the gradient of %s differs", what,
+                          a->g->param[k].name);
+}
+
+static void check_batches(bool bf16) {
     for (size_t i = 0; i < sizeof ARCHS / sizeof *ARCHS; i++) {
         rig a, b;
-        rig_open(&a, model_path(ARCHS[i]), 1, "ref", 64, 0);
-        rig_open(&b, model_path(ARCHS[i]), 3, NULL, 40, 1);
+        rig_open(&a, model_path(ARCHS[i]),
+                 (rig_opts){.threads = 1, .kernel = "ref", .rows = 64, .bf16 = bf16});
+        rig_open(&b, model_path(ARCHS[i]),
+                 (rig_opts){.threads = 3, .rows = 40, .redo = 1, .bf16 = bf16});
         const docs d = make_docs(a.m->s.V);
         rex_grads_zero(a.g, a.pool);
         run_docs(&a, &d, 0, DOCS);
@@ -338,14 +356,62 @@ START_TEST(t_backward_batches_threads_tables_recomputation_do_not_matter) {
         rex_grads_zero(b.g, b.pool);
         for (int k = 0; k < DOCS; k++) run_docs(&b, &d, k, k + 1);
         rex_grads_finish(b.g, b.pool);
-        for (size_t k = 0; k < a.g->n; k++)
-            if (memcmp(a.g->grad + a.g->off[k], b.g->grad + b.g->off[k],
-                       (a.g->off[k + 1] - a.g->off[k]) * sizeof(float)) != 0)
-                rex_test_fail(__FILE__, __LINE__, "%s: the gradient of %s differs", ARCHS[i],
-                              a.g->param[k].name);
+        same_gradients(&a, &b, ARCHS[i]);
         rig_close(&a);
         rig_close(&b);
     }
+}
+
+START_TEST(t_backward_batches_threads_tables_recomputation_do_not_matter) {
+    check_batches(false);
+} END_TEST
+
+START_TEST(t_backward_bf16_pairs_begin_with_each_document) { check_batches(true); } END_TEST
+
+/* A vocabulary so large that the loss takes its rows in tiles of an odd number: 279. */
+START_TEST(t_backward_bf16_tiles_of_the_loss_end_no_pair) {
+    static const char config[] =
+        "{\"model_type\": \"llama\", \"hidden_size\": 16, \"num_hidden_layers\": 1,\n"
+        "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"intermediate_size\": 24,\n"
+        "\"vocab_size\": 60001, \"rms_norm_eps\": 1e-5, \"max_position_embeddings\": 512,\n"
+        "\"rope_theta\": 10000.0, \"hidden_act\": \"silu\", \"tie_word_embeddings\": false}";
+    enum { LONG = 300, SHORT = 41, CUTS = 3 };
+    static const int order[CUTS][3] = { {0, 1, 2}, {0, 1, 1}, {0, 0, 0} }; /* batch of document */
+    static rex_row row[LONG + 2 * SHORT];
+    static int32_t idx[LONG + 2 * SHORT], target[LONG + 2 * SHORT], step[LONG + 2 * SHORT];
+    char path[512];
+    snprintf(path, sizeof path, "%s", rex_test_file("config.json", config, sizeof config - 1));
+    *strrchr(path, '/') = 0;
+    const int len[3] = {SHORT, LONG, SHORT};
+    rig r[CUTS];
+    rex_err e = {0};
+    for (int c = 0; c < CUTS; c++) {
+        rig_open(&r[c], path, (rig_opts){.threads = 2, .rows = LONG + 2 * SHORT, .bf16 = true,
+                                         .init = true});
+        rex_grads_zero(r[c].g, r[c].pool);
+        for (int batch = 0; batch < 3; batch++) {
+            int n = 0;
+            for (int k = 0; k < 3; k++) {
+                if (order[c][k] != batch) continue;
+                const int32_t seq = rex_seq_open(r[c].c);
+                for (int t = 0; t < len[k]; t++, n++) {
+                    row[n] = (rex_row){seq, (k * 977 + t * 131) % 60001};
+                    idx[n] = n;
+                    target[n] = (k * 31 + t * 7919) % 60001;
+                    step[n] = t;
+                }
+            }
+            loss_ud u = {step};
+            if (n == 0) continue;
+            CHECK_OK(rex_ctx_step(r[c].c, row, n, &e), e);
+            CHECK_OK(rex_back_run(r[c].b, idx, target, n, loss_fn, &u, &e), e);
+            for (int i = 0; i < n; i++)
+                if (i == 0 || row[i].seq != row[i - 1].seq) rex_seq_close(r[c].c, row[i].seq);
+        }
+        rex_grads_finish(r[c].g, r[c].pool);
+        if (c > 0) same_gradients(&r[0], &r[c], c == 1 ? "two batches" : "one batch");
+    }
+    for (int c = 0; c < CUTS; c++) rig_close(&r[c]);
 } END_TEST
 
 START_TEST(t_optim_schedule_and_patterns) {
@@ -375,4 +441,6 @@ START_TEST(t_optim_schedule_and_patterns) {
 
 REX_TEST_MAIN("train", t_backward_follows_differences,
               t_backward_batches_threads_tables_recomputation_do_not_matter,
+              t_backward_bf16_pairs_begin_with_each_document,
+              t_backward_bf16_tiles_of_the_loss_end_no_pair,
               t_optim_schedule_and_patterns)

@@ -23,6 +23,8 @@ struct rex_back {
     double *logp, *ent, *lse;                  /* (tile) */
     float *dlogp, *dent;                       /* (tile) */
     int32_t *doc; /* first row of each document of the step, and its end */
+    int32_t *cut; /* rows where products over tokens begin anew, and the end; see find_cuts */
+    int64_t n_cut;
     int64_t *slot;                             /* parameter number by (layer, slot), -1: none */
     void *scratch;
     size_t scratch_each;
@@ -86,6 +88,7 @@ static size_t lay_out(rex_back *b, char *base, const plan *p, int workers, size_
     b->dlogp = piece(base, &at, p->tile, 4);
     b->dent = piece(base, &at, p->tile, 4);
     b->doc = piece(base, &at, p->M + 1, 4);
+    b->cut = piece(base, &at, p->M + 1, 4);
     b->slot = piece(base, &at, (int64_t)n_slot, 8);
     b->scratch = piece(base, &at, workers, p->scratch_each);
     b->scratch_each = p->scratch_each;
@@ -140,7 +143,26 @@ static float *grad_of(const rex_back *b, int layer, rex_slot slot) {
 
 /* ---- products ---------------------------------------------------------------------------- */
 
-/* dW += X^T dY and db += column sums, X (n, k), dY (n, outputs) with row strides. */
+/* In bf16 a product over tokens adds them in pairs. A pair begins at a document's first row, and
+ * the last row of an odd number is paired with zero, so that a sum does not depend on what stands
+ * before a document in its batch: the product is cut behind every document that ends a pair early.
+ * `row`: the rows of the step that the product reads, NULL for all. */
+static void find_cuts(rex_back *b, const int32_t *row, int64_t n) {
+    const rex_ctx *const c = b->c;
+    int64_t from = 0;
+    b->n_cut = 0;
+    b->cut[b->n_cut++] = 0;
+    for (int64_t i = 1; i < n && c->m->bf16; i++) {
+        const int32_t was = c->seq[row ? row[i - 1] : i - 1], now = c->seq[row ? row[i] : i];
+        if (was == now || (i - from) % 2 == 0) continue;
+        b->cut[b->n_cut++] = (int32_t)i;
+        from = i;
+    }
+    b->cut[b->n_cut] = (int32_t)n;
+}
+
+/* dW += X^T dY and db += column sums, X (n, k), dY (n, outputs) with row strides; the rows are those
+ * that find_cuts has seen. */
 typedef struct {
     const rex_back *b;
     float *y;
@@ -157,14 +179,17 @@ static void sum_columns(void *ud, size_t item, int worker) {
 
 static void grad_linear(const rex_back *b, float *dw, float *db, const float *x, int64_t ldx,
                         int64_t k, const float *dy, int64_t ldy, int64_t outputs, int64_t n) {
-    if (dw) {
+    rex_dassert(b->cut[b->n_cut] == n);
+    for (int64_t i = 0; dw && i < b->n_cut; i++) {
+        const int64_t r = b->cut[i], rows = b->cut[i + 1] - r;
         const rex_gemm j = {.m = k,
                             .n = outputs,
-                            .k = n,
-                            .x = x,
+                            .k = rows,
+                            .x = x + r * ldx,
                             .x_row = 1,
                             .x_col = ldx,
-                            .w = {.type = REX_K_F32, .n = outputs, .k = n, .ld = ldy, .data = dy},
+                            .w = {.type = REX_K_F32, .n = outputs, .k = rows, .ld = ldy,
+                                  .data = dy + r * ldy},
                             .y = dw,
                             .y_row = REX_PANEL,
                             .y_panel = k * REX_PANEL,
@@ -432,7 +457,7 @@ static void row_gradient(void *ud, size_t item, int worker) {
 }
 
 /* Rows i0 .. of the targets: logits to their gradient, to the head's, to that of the states. */
-static void loss_tile(const rex_back *b, const loss_job *j, int64_t i0, rex_loss_fn loss,
+static void loss_tile(rex_back *b, const loss_job *j, int64_t i0, rex_loss_fn loss,
                       void *ud) {
     const rex_model *const m = b->c->m;
     const int64_t D = m->s.D, V = m->s.V, n = j->n;
@@ -448,12 +473,23 @@ static void loss_tile(const rex_back *b, const loss_job *j, int64_t i0, rex_loss
     loss(ud, i0, n, b->logp, b->ent, b->dlogp, b->dent);
     rex_pool_run(b->c->pool, (size_t)n, row_gradient, &job);
     float *const dw = grad_of(b, -1, m->s.tied ? REX_SLOT_EMBED : REX_SLOT_HEAD);
+    find_cuts(b, j->idx, n);
     grad_linear(b, dw, NULL, b->pick, D, D, b->logits, V, V, n);
     for (int64_t v = 0; v < V; v += WORD_TILE)
         grad_input(b, &m->head.w, v, V - v < WORD_TILE ? V - v : WORD_TILE, b->logits + v, V,
                    b->dpick, D, n, v > 0);
     for (int64_t i = 0; i < n; i++)
         memcpy(b->dx + (int64_t)j->idx[i] * D, b->dpick + i * D, (size_t)D * sizeof(float));
+}
+
+/* How many of the targets from i0 on make a tile. In bf16 a tile never ends inside a pair. */
+static int64_t tile_of(const rex_back *b, const int32_t *idx, int64_t n) {
+    const int32_t *const seq = b->c->seq;
+    if (n <= b->tile) return n;
+    int64_t from = b->tile;
+    if (!b->c->m->bf16 || seq[idx[b->tile - 1]] != seq[idx[b->tile]]) return b->tile;
+    while (from > 0 && seq[idx[from - 1]] == seq[idx[b->tile]]) from--;
+    return b->tile - (b->tile - from) % 2;
 }
 
 /* ---- all of it --------------------------------------------------------------------------- */
@@ -497,10 +533,12 @@ rex_status rex_back_run(rex_back *b, const int32_t *idx, const int32_t *target, 
                             (int)target[i], (int)idx[i], (long long)m->s.V);
     const uint64_t fp = rex_fp_enter();
     memset(b->dx, 0, (size_t)(M * D) * sizeof(float));
-    for (int64_t i = 0; i < n; i += b->tile) {
-        const loss_job j = { b, idx + i, target + i, n - i < b->tile ? n - i : b->tile };
+    for (int64_t i = 0; i < n;) {
+        const loss_job j = { b, idx + i, target + i, tile_of(b, idx + i, n - i) };
         loss_tile(b, &j, i, loss, ud);
+        i += j.n;
     }
+    find_cuts(b, NULL, M);
     grad_norm(b, grad_of(b, -1, REX_SLOT_NORM), b->dx, b->dx, c->x_out, m->norm, c->rf, M, false);
     for (int l = m->s.L - 1; l >= 0; l--) grad_block(b, l, M, n_doc);
     float *const de = m->s.tied ? b->g->embed : grad_of(b, -1, REX_SLOT_EMBED);

@@ -5,7 +5,8 @@
  *
  * The law: every gradient element is one chain of fused multiply-adds over the tokens in ascending
  * order, continued from batch to batch in memory. So how a step's documents are cut into batches
- * never changes a bit, as long as their order stays.
+ * never changes a bit, as long as their order stays. In bf16 tokens are summed in pairs, each pair
+ * within a document (of the head's matrix: within a document's targets), an odd last one alone.
  */
 #ifndef REX_TRAIN_H
 #define REX_TRAIN_H

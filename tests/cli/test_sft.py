@@ -69,6 +69,16 @@ class Sft(unittest.TestCase):
         self.assertEqual(r.returncode, 0, r.stderr)
         self.same(self.ref, out)
 
+    def test_batches_in_bf16(self):
+        a, b = self.dir / "bf16", self.dir / "bf16_other"
+        r = self.repexp("sft", *self.recipe, "--compute", "bf16", "--out", str(a), "--threads", "1")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        r = self.repexp("sft", *self.recipe, "--compute", "bf16", "--out", str(b), "--threads", "2", "--micro", "31",
+                        "--recompute", "1")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.same(a, b)
+        self.assertFalse(filecmp.cmp(self.ref / "steps.jsonl", a / "steps.jsonl", shallow=False))
+
     def test_kernel_tables(self):
         out = self.dir / "tables"
         r = self.repexp("sft", *self.recipe, "--out", str(out), env={**os.environ, "REX_KERNEL": "ref"})

@@ -102,4 +102,26 @@ void rex_cli_fit(rex_gen_opts *o, const rex_gen_pair *p, size_t n);
 REX_MUST rex_status rex_cli_pooled(rex_arena *a, const char *model, const char *pool, int64_t layer,
                                    const rex_model_info *m, rex_str *json, rex_err *e);
 
+/* ---- what a pool was made with (made.c) --------------------------------------------------- */
+
+/* 16 hex digits over the bytes of a file, or of a model folder's configuration, weights and
+ * tokenizer; false where there is nothing to read. */
+bool rex_cli_digest(const char *path, char text[17]);
+
+/* The options of a `generate`, what it reads, and its prompts as the model gets them. */
+typedef struct {
+    const rex_opt *list;
+    size_t n_list;
+    const void *opts;
+    const char *model, *tokenizer;
+    const rex_prompt *prompt;
+    const rex_ids *ids;
+    size_t n;
+} rex_cli_made;
+
+/* Writes POOL.json (POOL being pool.jsonl). A pool that is `begun` is held to the file that is there: REX_EARG names every
+ * setting that differs; without the file a note says that nothing is known. */
+REX_MUST rex_status rex_cli_made_with(const rex_cli_made *m, const char *pool, bool begun,
+                                      rex_arena *a, rex_err *e);
+
 #endif

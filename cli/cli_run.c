@@ -49,7 +49,7 @@ rex_status rex_cli_folder_open(const rex_cli_run *r, const char *below, rex_aren
 }
 
 void rex_cli_folder_close(rex_cli_folder *f) {
-    static const char *const names[] = {"pool.jsonl", "features.npy", "features.npy.part",
+    static const char *const names[] = {"pool.jsonl", "pool.jsonl.json", "features.npy", "features.npy.part",
                                         "features.npy.json", "prompts.jsonl"};
     if (!f->passing || !f->path) return;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -146,34 +146,9 @@ rex_status rex_cli_make_pool(const rex_cli_run *r, const rex_task *t, const rex_
 
 /* ---- run.json ----------------------------------------------------------------------------- */
 
-/* A file's bytes as 16 hex digits; of a folder: its configuration, weights and tokenizer by name.
- */
-static bool hash_file(const char *path, uint64_t *h) {
-    rex_map *m = NULL;
-    struct stat sb;
-    if (stat(path, &sb) != 0 || !S_ISREG(sb.st_mode)) return false;
-    if (rex_map_open(path, &m, NULL) != REX_OK) return false;
-    const rex_view v = rex_map_view(m);
-    const uint64_t both[2] = {*h, rex_hash64(v.p, v.n)};
-    *h = rex_hash64(both, sizeof both);
-    rex_map_close(m);
-    return true;
-}
-
 static void put_hash(rex_jw *w, const char *key, const char *path) {
-    static const char *const parts[] = {"config.json", "model.safetensors",
-                                        "model.safetensors.index.json", "tokenizer.json"};
-    uint64_t h = 0;
-    if (!path || !*path) return;
-    bool any = hash_file(path, &h);
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        char file[4096];
-        const int n = snprintf(file, sizeof file, "%s/%s", path, parts[i]);
-        if (n > 0 && (size_t)n < sizeof file && hash_file(file, &h)) any = true;
-    }
-    if (!any) return;
     char text[17];
-    (void)snprintf(text, sizeof text, "%016llx", (unsigned long long)h);
+    if (!rex_cli_digest(path, text)) return;
     rex_jw_key(w, key);
     rex_jw_cstr(w, text);
 }

@@ -2,7 +2,8 @@
  *
  * generate: prompts in, samples out, one record a line in (prompt, sample) order. A line is written
  * when it and all before it are complete, its feature row before it, so whatever a kill leaves is
- * the beginning of what an unbroken run writes; --resume goes on from there.
+ * the beginning of what an unbroken run writes; --resume goes on from there, if model, prompts and
+ * settings are those that the file beside the pool names.
  */
 #include "cli.h"
 
@@ -134,7 +135,14 @@ static rex_status open_out(job *j, rex_err *e) {
     const bool file = strcmp(o->out, "-") != 0;
     if (o->resume && !file) return rex_fail(e, REX_EARG, -1, "--resume needs --out FILE");
     struct stat sb; /* a device or a pipe is written to, a file of an earlier run begins anew */
-    if (file && !o->resume && stat(o->out, &sb) == 0 && S_ISREG(sb.st_mode)) (void)unlink(o->out);
+    const bool there = file && stat(o->out, &sb) == 0;
+    if (file && (!there || S_ISREG(sb.st_mode))) {
+        const rex_cli_made made = {table,        N_OPT,     o,      o->model,
+                                   o->tokenizer, j->prompt, j->ids, j->n};
+        if (there && !o->resume) (void)unlink(o->out);
+        const bool begun = there && o->resume && sb.st_size > 0;
+        REX_TRY(rex_cli_made_with(&made, o->out, begun, j->line, e));
+    }
     REX_TRY(rex_out_append(o->out, &j->out, e)); /* cuts a torn last line */
     if (o->resume) REX_TRY(count_done(j, e));
     if (!o->features || !*o->features) return REX_OK;

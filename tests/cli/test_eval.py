@@ -91,7 +91,7 @@ class Eval(Case):
                 "--max-tokens", 6, "--out", run, "--json")
         one = self.ok(*args)
         self.assertEqual(one.json()["n_samples"], 12)
-        self.assertEqual(sorted(os.listdir(run)), ["eval.json", "pool.jsonl", "prompts.jsonl", "run.json"])
+        self.assertEqual(sorted(os.listdir(run)), ["eval.json", "pool.jsonl", "pool.jsonl.json", "prompts.jsonl", "run.json"])
         # a pool that was cut off goes on, and comes to the same
         path = os.path.join(run, "pool.jsonl")
         with open(path) as f:

@@ -61,30 +61,72 @@ class Generate(repexp.Case):
             self.gen("--features", self.path("f.npy"), "--resume", out="f.jsonl")
             self.assertEqual(self.read("f.jsonl"), whole, cut)
             self.assertEqual(self.read("f.npy"), rows, cut)
+        os.remove(self.path("f.jsonl.json"))  # nothing but the lines tells what this pool is
         done = self.run_cmd("generate", "--model", GOLDEN + "qwen2", "--prompts", self.ids(), "-n", 3, "--resume",
                             "--out", self.path("f.jsonl"))
         self.assertEqual(done.status, 1)
         self.assertIn("line 4 is not sample 0 of prompt p1", done.err)
+        self.assertIn("no %s" % self.path("f.jsonl.json"), done.err)
+
+    def test_resume_other_settings(self):
+        """A pool goes on only with the model, prompts and settings it was begun with; each is named."""
+        pool, more = self.path("r.jsonl"), ("--features", self.path("r.npy"), "--top-p", 0.9)
+        self.gen(*more, out="r.jsonl")
+        whole, rows = self.read("r.jsonl"), self.read("r.npy")
+        half = whole[:len(whole) // 2]
+        with open(pool, "wb") as f:
+            f.write(half)
+        base = {"--model": GOLDEN + "qwen2", "--prompts": self.ids(), "-n": 4, "--max-tokens": 12, "--seed": 5,
+                "--out": pool, "--features": self.path("r.npy"), "--top-p": 0.9}
+        other = self.write("other.jsonl", [{"prompt_id": "p%d" % i, "prompt_ids": [4 + i, 40, 7]} for i in range(3)])
+        for key, value, says in (
+                ("--model", GOLDEN + "qwen3", "model was "), ("--prompts", other, "prompts was "),
+                ("--seed", 6, "seed was 5, is 6"), ("-n", 5, "samples was 4, is 5"),
+                ("--temperature", 0.5, "temperature was 1, is 0.5"), ("--top-p", 1, "top-p was 0.9, is 1"),
+                ("--top-k", 3, "top-k was 0, is 3"), ("--min-p", 0.1, "min-p was 0, is 0.1"),
+                ("--max-tokens", 11, "max-tokens was 12, is 11"), ("--stop-ids", "7", "stop-ids was "),
+                ("--features", self.path("q.npy"), "features was "), ("--pool", "last", "pool was mean, is last"),
+                ("--layer", 0, "layer was -1, is 0"), ("--kv", "bf16", "kv was f32, is bf16"),
+                ("--compute", "bf16", "compute was f32, is bf16")):
+            args = [x for k, v in dict(base, **{key: value}).items() for x in (k, v)]
+            done = self.run_cmd("generate", *args, "--resume")
+            self.assertEqual(done.status, 2, (key, done.err))
+            self.assertIn(says, done.err)
+            self.assertEqual(self.read("r.jsonl"), half, key)
+        args = [x for k, v in dict(base, **{"--seed": 6, "--min-p": 0.1}).items() for x in (k, v)]
+        self.assertIn("seed was 5, is 6; min-p was 0, is 0.1", self.run_cmd("generate", *args, "--resume").err)
+        self.gen(*more, "--resume", "--threads", 1, "--batch", 2, "--chunk", 3, out="r.jsonl")
+        self.assertEqual((self.read("r.jsonl"), self.read("r.npy")), (whole, rows))
 
     def test_interrupted(self):
-        """SIGINT: exit 130, what is there is whole lines, and --resume gives the bytes of one run."""
+        """SIGINT (exit 130) and SIGKILL: --resume gives the bytes of an unbroken run, features too."""
         prompts = self.write("many.jsonl", [{"prompt_ids": [5, 6 + i % 80]} for i in range(400)])
-        whole = self.gen(out="whole.jsonl", prompts=prompts, n=8)
-        part = self.path("part.jsonl")
-        args = [repexp.PROGRAM, "generate", "--model", GOLDEN + "qwen2", "--prompts", prompts, "-n", "8",
-                "--max-tokens", "12", "--seed", "5", "--batch", "4", "--threads", "1", "--out", part]
-        with subprocess.Popen(args, stderr=subprocess.PIPE) as p:
-            while p.poll() is None and (not os.path.exists(part) or os.path.getsize(part) < 4000):
-                time.sleep(0.005)
-            p.send_signal(signal.SIGINT)
-            p.communicate()
-        self.assertEqual(p.returncode, 130)
-        got = self.read("part.jsonl")
-        self.assertTrue(got.endswith(b"\n"))
-        self.assertLess(len(got), len(self.read("whole.jsonl")))
-        self.gen("--resume", out="part.jsonl", prompts=prompts, n=8)
-        self.assertEqual(self.read("part.jsonl"), self.read("whole.jsonl"))
+        feats = self.path("s.npy")
+        whole = self.gen("--features", feats, out="whole.jsonl", prompts=prompts, n=8)
         self.assertEqual(len(whole), 3200)
+        pool, rows = self.read("whole.jsonl"), self.read("s.npy")
+        for sig, status in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+            os.remove(feats)
+            part = self.path("part%d.jsonl" % sig)
+            args = [repexp.PROGRAM, "generate", "--model", GOLDEN + "qwen2", "--prompts", prompts, "-n", "8",
+                    "--max-tokens", "12", "--seed", "5", "--batch", "4", "--threads", "1", "--out", part,
+                    "--features", feats]
+            with subprocess.Popen(args, stderr=subprocess.PIPE) as p:
+                while p.poll() is None and (not os.path.exists(part) or os.path.getsize(part) < 4000):
+                    time.sleep(0.005)
+                p.send_signal(sig)
+                p.communicate()
+            self.assertEqual(p.returncode, status)
+            self.assertFalse(os.path.exists(feats))
+            got = self.read(os.path.basename(part))
+            self.assertLess(len(got), len(pool))
+            if sig == signal.SIGINT:
+                self.assertTrue(got.endswith(b"\n"))
+            with open(part, "wb") as f:  # a line torn by the kill
+                f.write(got + pool[len(got):len(got) + 40])
+            self.gen("--resume", "--features", feats, out=os.path.basename(part), prompts=prompts, n=8)
+            self.assertEqual(self.read(os.path.basename(part)), pool)
+            self.assertEqual(self.read("s.npy"), rows)
 
     def test_scored_again(self):
         rows = self.gen("--features", self.path("g.npy"), "--temperature", 0.8, "--top-p", 0.9, out="g.jsonl")

@@ -19,7 +19,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { PATH_ROOM = 4096, ROWS = 256 };
+enum { PATH_ROOM = 4096, ROWS = 8 * REX_PANEL };
 
 static bool in_panels(const rex_grads *g, size_t i) {
     return rex_grads_weights(g, i) != g->param[i].vec;
@@ -39,7 +39,9 @@ static rex_status put_rows(rex_st_out *out, const rex_grads *g, size_t i, const 
     if (!row) return REX_ENOMEM;
     for (int64_t r = 0; r < p->rows; r += ROWS) {
         const int64_t to = r + ROWS < p->rows ? r + ROWS : p->rows;
-        g->m->kern.unpack(row, REX_K_F32, p->cols, from, p->rows, p->cols, r, to);
+        /* ROWS is a whole number of panels: those from row r on are a matrix of their own */
+        g->m->kern.unpack(row, REX_K_F32, p->cols, from + r * p->cols, p->rows - r, p->cols, 0,
+                          to - r);
         rex_st_out_add(out, row, (size_t)((to - r) * p->cols) * sizeof *row);
     }
     rex_mem_free(row);

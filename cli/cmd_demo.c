@@ -37,11 +37,12 @@ static const struct {
     {"votes", "votes weighted by likelihood"},
     {"farthest", "farthest first"},
     {"elliptical", "elliptical (as published)"},
+    {"elliptical/no-center/lambda=0.01", "elliptical, raw, ridge 0.01"},
     {"quality/no-center/no-unit/outcome=none/likelihood=sum/sharpness=1/alpha=0.5",
      "bonus * sqrt(likelihood)"},
     {"quality", "quality (bonus times mass)"},
 };
-enum { ORDERS = sizeof order / sizeof *order, PAPER = ORDERS - 3, QUALITY = ORDERS - 1 };
+enum { ORDERS = sizeof order / sizeof *order, PAPER = ORDERS - 4, QUALITY = ORDERS - 1 };
 
 /* A pool: its folder below --out, what it is, and the options that make it. The first two are the
  * demo. */

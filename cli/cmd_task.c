@@ -85,6 +85,7 @@ const rex_cmd rex_cmd_task_list = {
     X(I64, n, "0", 0, 100000000, "N", "n=how many problems; 0 is all there are")                   \
     X(ENUM, split, "auto", 0, 0, "auto|train|test|all", "the side of a generator's problems")      \
     X(BOOL, solutions, "false", 0, 0, "", "with a worked solution in 'response'")                  \
+    X(BOOL, repeats, "false", 0, 0, "", "a generator's draws as they come, repeated ones too")     \
     REX_TASK_OPTS(X)
 
 REX_OPT_STRUCT(make_opts, MAKE_OPTS);
@@ -102,6 +103,7 @@ static rex_status make_items(const rex_task *t, const make_opts *o, rex_arena *a
     m.split = (rex_split)o->split;
     m.seed = (uint64_t)o->seed;
     m.solutions = o->solutions;
+    m.repeats = o->repeats;
     REX_TRY(rex_task_make(t, &m, a, &item, &n, e));
     for (size_t i = 0; i < n; i++) {
         rex_buf_add(b, item[i].line.p, item[i].line.n);
@@ -144,7 +146,10 @@ const rex_cmd rex_cmd_task_make = {
             "own prompt is "
             "kept, a question gets the task's instruction. Without --data the task makes problems: "
             "distinct, named "
-            "by the seed, and split by a hash of the problem, so that train and test never meet.",
+            "by the seed, and split by a hash of the problem, so that train and test never meet. "
+            "--repeats keeps "
+            "problems that are drawn again (as often as they come, with other solutions): for "
+            "training, where how often counts.",
     .opt = make_table,
     .n_opt = sizeof make_table / sizeof *make_table,
     .opt_bytes = sizeof(make_opts),

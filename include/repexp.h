@@ -758,11 +758,12 @@ typedef struct {
     rex_split split;
     uint64_t seed;
     bool solutions; /* with a worked `response` */
+    bool repeats; /* a generator's draws as they come: a problem may come more than once */
 } rex_make_opts;
 REX_API void rex_make_defaults(rex_make_opts *o);
 /* Problems from --data or from the task's generator, into the arena. From data: n of its rows drawn
- * by the seed, in the order of the file. From a generator: distinct ones. Fewer than n is
- * REX_ELIMIT. */
+ * by the seed, in the order of the file. From a generator: distinct ones unless `repeats`. Fewer
+ * than n is REX_ELIMIT. */
 REX_API REX_MUST rex_status rex_task_make(const rex_task *t, const rex_make_opts *o, rex_arena *a,
                                           rex_item **out, size_t *n, rex_err *e);
 

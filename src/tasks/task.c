@@ -312,7 +312,7 @@ static rex_status item_add(item_list *l, const rex_item *x, rex_err *e) {
     return REX_OK;
 }
 
-/* A draw is wanted if it is new and falls on the right side. What it took is given back if not. */
+/* A draw is wanted if it is new (or may repeat) and falls on the right side. What it took is given back if not. */
 static rex_status try_draw(const rex_task *t, const rex_make_opts *o, uint64_t no, seen_set *seen,
                            rex_buf *b, rex_arena *a, item_list *list, bool *got, rex_err *e) {
     const rex_task_kind *k = t->kind;
@@ -327,7 +327,7 @@ static rex_status try_draw(const rex_task *t, const rex_make_opts *o, uint64_t n
         const uint64_t h = rex_hash64(d.id.p, d.id.n);
         const bool test = h % 16 == 0;
         ok = side == REX_SPLIT_ALL || test == (side == REX_SPLIT_TEST);
-        if (ok) REX_TRY(seen_put(seen, h, &ok, e));
+        if (ok && !o->repeats) REX_TRY(seen_put(seen, h, &ok, e));
     }
     *got = ok;
     if (!ok) {

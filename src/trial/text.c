@@ -606,6 +606,18 @@ static void orders(const rex_trial *t, rex_buf *b) {
             for (uint32_t k = 0; k < r->n_order[g]; k++)
                 rex_jw_i64(&w, place_of(t, g, r->order[g][k]));
             rex_jw_arr_end(&w);
+            rex_jw_key(&w, "n");
+            rex_jw_f64(&w, t->size[g]);
+            if (t->known) {
+                rex_jw_key(&w, "correct");
+                rex_jw_f64(&w, t->c[g]);
+            }
+            if (g >= r->from) {
+                rex_jw_key(&w, "s2c");
+                rex_jw_f64(&w, r->s2c[g]);
+                rex_jw_key(&w, "calls");
+                rex_jw_f64(&w, r->calls[g]);
+            }
             rex_jw_obj_end(&w);
             rex_buf_add(b, "\n", 1);
         }

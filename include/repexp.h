@@ -563,6 +563,13 @@ typedef struct {
     bool config_only;   /* no weights: rex_model_about alone is of use */
     bool init;          /* for training from scratch: only config.json is read, weights are drawn */
     uint64_t seed;      /* names those draws */
+    /* A low-rank adapter (LoRA) on top of the weights, which then stay as they are, in the form of
+     * their file, even with `train`: a folder as PEFT writes it, or a new one of rank `lora_rank`
+     * (0: none) on the layers of `lora_targets` ("q_proj,v_proj"; NULL or "all-linear": every
+     * one). lora_alpha 0: twice the rank. */
+    const char *adapter, *lora_targets;
+    int64_t lora_rank;
+    double lora_alpha;
 } rex_model_opts;
 
 /* What was opened; texts and lists are valid until close. */
@@ -576,6 +583,9 @@ typedef struct {
     int32_t bos; /* -1: none */
     size_t n_eos;
     const int32_t *eos; /* of config.json, generation_config.json or the GGUF metadata */
+    int64_t lora_rank, lora_params; /* of an adapter; 0: there is none */
+    double lora_alpha;
+    const char *lora_targets; /* "q_proj,v_proj" */
 } rex_model_info;
 
 REX_API void rex_model_defaults(rex_model_opts *o);

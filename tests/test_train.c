@@ -198,6 +198,7 @@ typedef struct {
     const char *kernel;
     int rows, redo;
     bool bf16, init;
+    int rank; /* of an adapter on every linear layer; 0: none */
 } rig_opts;
 
 static void rig_open(rig *r, const char *path, rig_opts o) {
@@ -206,6 +207,8 @@ static void rig_open(rig *r, const char *path, rig_opts o) {
     rex_model_defaults(&mo);
     mo.train = true;
     mo.init = o.init;
+    mo.lora_rank = o.rank;
+    mo.lora_alpha = 1.5 * o.rank;
     mo.kernel = o.kernel;
     mo.compute = o.bf16 ? REX_COMPUTE_BF16 : REX_COMPUTE_F32;
     rex_ctx_opts co;
@@ -274,56 +277,103 @@ static void run_docs(rig *r, const docs *d, int k0, int k1) {
 /* Element (row, col) of a parameter within its piece of the slab. */
 static size_t place(const rig *r, size_t i, int64_t row, int64_t col) {
     const rex_param *const p = &r->g->param[i];
-    if (p->rows == 1 || rex_grads_weights(r->g, i) == p->vec) return (size_t)(row * p->cols + col);
+    if (rex_grads_weights(r->g, i) == p->vec) return (size_t)(row * p->cols + col);
     return (size_t)((row / REX_PANEL * p->cols + col) * REX_PANEL + row % REX_PANEL);
 }
 
-static void check_direction(const char *arch) {
+/* B begins at zero, where A has no gradient: here it is as after some training. */
+static void fill_b(const rig *r) {
+    const rex_key key = rex_key_make(5);
+    for (size_t i = 0; i < r->g->n; i++) {
+        const rex_param *const p = &r->g->param[i];
+        for (int64_t a = 0; p->part == 2 && a < p->rows; a++)
+            for (int64_t b = 0; b < p->cols; b++)
+                rex_grads_weights(r->g, i)[place(r, i, a, b)] =
+                    0.1f * (float)rex_rand_normal(key, REX_STREAM_TEST, (uint32_t)b, (uint32_t)a, i);
+    }
+}
+
+/* The weights at the point `side * eps` of the random direction, in double: what is trained moves
+ * along, an adapter is added to its matrix. */
+static const double EPS = 1e-5;
+
+static double step_of(size_t i, int64_t a, int64_t b) {
+    return rex_rand_normal(rex_key_make(11), REX_STREAM_TEST, (uint32_t)b, (uint32_t)a, i);
+}
+
+static void move_base(const rig *r, plain *p, const rex_st *st, double by) {
+    for (size_t i = 0; i < p->n; i++) {
+        const rex_param *const q = &p->param[i];
+        const rex_tensor *const t = rex_st_find(st, q->name);
+        if (!t) {
+            rex_test_fail(__FILE__, __LINE__, "%s is not in the file", q->name);
+            continue;
+        }
+        float *const f = calloc((size_t)q->cols, sizeof *f);
+        free(p->w[i]);
+        p->w[i] = calloc((size_t)(q->rows * q->cols), sizeof **p->w);
+        for (int64_t a = 0; a < q->rows; a++) {
+            rex_tensor_get_f32(t, a, 0, q->cols, f);
+            for (int64_t b = 0; b < q->cols; b++)
+                p->w[i][a * q->cols + b] =
+                    (double)f[b] + (r->g->train[i] ? by * step_of(i, a, b) : 0.0);
+        }
+        free(f);
+    }
+}
+
+static void add_adapter(const rig *r, plain *p, double scale, double by) {
+    for (size_t i = p->n; i + 1 < r->g->n; i += 2) {
+        const rex_param *const A = &r->g->param[i], *const B = A + 1;
+        const float *const wa = rex_grads_weights(r->g, i), *const wb = rex_grads_weights(r->g, i + 1);
+        double *const w = (double *)(uintptr_t)weight(p, A->slot, A->layer);
+        for (int64_t o = 0; o < B->rows; o++)
+            for (int64_t k = 0; k < A->cols; k++)
+                for (int64_t j = 0; j < A->rows; j++)
+                    w[o * A->cols + k] +=
+                        scale * ((double)wb[place(r, i + 1, o, j)] + by * step_of(i + 1, o, j)) *
+                        ((double)wa[place(r, i, j, k)] + by * step_of(i, j, k));
+    }
+}
+
+/* rank 0: all weights move; else the adapter's alone. */
+static void check_direction(const char *arch, int rank, int redo) {
     rig r;
     rex_err e = {0};
-    rig_open(&r, model_path(arch), (rig_opts){.threads = 2, .rows = 64});
+    rig_open(&r, model_path(arch),
+             (rig_opts){.threads = 2, .rows = 64, .rank = rank, .redo = redo});
     const docs d = make_docs(r.m->s.V);
+    fill_b(&r);
     rex_grads_zero(r.g, r.pool);
     run_docs(&r, &d, 0, DOCS);
     rex_grads_finish(r.g, r.pool);
-    plain p = { .s = &r.m->s, .param = r.g->param, .n = r.g->n };
+    plain p = { .s = &r.m->s, .param = r.g->param };
+    while (p.n < r.g->n && r.g->param[p.n].part == 0) p.n++;
+    CHECK_EQ(r.g->n > p.n, rank > 0);
     p.w = calloc(p.n, sizeof *p.w);
     rex_st *st = NULL;
     CHECK_STATUS(rex_st_open(model_path(arch), &st, &e), REX_OK);
-    const rex_key key = rex_key_make(11);
-    const double eps = 1e-5;
     double analytic = 0.0, scale = 0.0, numeric = 0.0;
+    for (size_t i = 0; i < r.g->n; i++) {
+        const rex_param *const q = &r.g->param[i];
+        CHECK_EQ(r.g->train[i], rank == 0 || q->part > 0);
+        for (int64_t a = 0; r.g->train[i] && a < q->rows; a++)
+            for (int64_t b = 0; b < q->cols; b++) {
+                const double g = (double)r.g->grad[r.g->off[i] + place(&r, i, a, b)];
+                analytic += g * step_of(i, a, b);
+                scale += g * g;
+            }
+    }
     for (int side = -1; side <= 1; side += 2) {
-        for (size_t i = 0; i < p.n; i++) {
-            const rex_param *const q = &p.param[i];
-            const rex_tensor *const t = rex_st_find(st, q->name);
-            if (!t) {
-                rex_test_fail(__FILE__, __LINE__, "%s: %s is not in the file", arch, q->name);
-                continue;
-            }
-            float *const f = calloc((size_t)q->cols, sizeof *f);
-            free(p.w[i]);
-            p.w[i] = calloc((size_t)(q->rows * q->cols), sizeof **p.w);
-            for (int64_t a = 0; a < q->rows; a++) {
-                rex_tensor_get_f32(t, a, 0, q->cols, f);
-                for (int64_t b = 0; b < q->cols; b++) {
-                    const double v =
-                        rex_rand_normal(key, REX_STREAM_TEST, (uint32_t)b, (uint32_t)a, i);
-                    p.w[i][a * q->cols + b] = (double)f[b] + (double)side * eps * v;
-                    if (side < 0) continue;
-                    const double g = (double)r.g->grad[r.g->off[i] + place(&r, i, a, b)];
-                    analytic += g * v;
-                    scale += g * g;
-                }
-            }
-            free(f);
-        }
+        move_base(&r, &p, st, side * EPS);
+        add_adapter(&r, &p, 1.5, side * EPS);
         for (int k = 0; k < DOCS; k++)
-            numeric += (double)side * plain_loss(&p, d.id[k], d.T[k]) / (2.0 * eps);
+            numeric += (double)side * plain_loss(&p, d.id[k], d.T[k]) / (2.0 * EPS);
     }
     if (!(fabs(analytic - numeric) <= 1e-4 * sqrt(scale)) || !(scale > 0.0))
-        rex_test_fail(__FILE__, __LINE__, "%s: gradient gives %.9g, differences %.9g (norm %.4g)",
-                      arch, analytic, numeric, sqrt(scale));
+        rex_test_fail(__FILE__, __LINE__,
+                      "%s, rank %d: gradient gives %.9g, differences %.9g (norm %.4g)", arch, rank,
+                      analytic, numeric, sqrt(scale));
     for (size_t i = 0; i < p.n; i++) free(p.w[i]);
     free(p.w);
     rex_st_close(st);
@@ -331,7 +381,15 @@ static void check_direction(const char *arch) {
 }
 
 START_TEST(t_backward_follows_differences) {
-    for (size_t i = 0; i < sizeof ARCHS / sizeof *ARCHS; i++) check_direction(ARCHS[i]);
+    for (size_t i = 0; i < sizeof ARCHS / sizeof *ARCHS; i++) check_direction(ARCHS[i], 0, 0);
+} END_TEST
+
+START_TEST(t_backward_of_adapters_follows_differences) {
+    for (size_t i = 0; i < sizeof ARCHS / sizeof *ARCHS; i++) {
+        check_direction(ARCHS[i], 5, 0);
+        check_direction(ARCHS[i], 1, 1); /* one layer is computed again */
+        check_direction(ARCHS[i], 40, 0); /* more than the width, more than a panel */
+    }
 } END_TEST
 
 static void same_gradients(const rig *a, const rig *b, const char *what) {
@@ -342,14 +400,16 @@ static void same_gradients(const rig *a, const rig *b, const char *what) {
                           a->g->param[k].name);
 }
 
-static void check_batches(bool bf16) {
+static void check_batches(bool bf16, int rank) {
     for (size_t i = 0; i < sizeof ARCHS / sizeof *ARCHS; i++) {
         rig a, b;
         rig_open(&a, model_path(ARCHS[i]),
-                 (rig_opts){.threads = 1, .kernel = "ref", .rows = 64, .bf16 = bf16});
+                 (rig_opts){.threads = 1, .kernel = "ref", .rows = 64, .bf16 = bf16, .rank = rank});
         rig_open(&b, model_path(ARCHS[i]),
-                 (rig_opts){.threads = 3, .rows = 40, .redo = 1, .bf16 = bf16});
+                 (rig_opts){.threads = 3, .rows = 40, .redo = 1, .bf16 = bf16, .rank = rank});
         const docs d = make_docs(a.m->s.V);
+        fill_b(&a);
+        fill_b(&b);
         rex_grads_zero(a.g, a.pool);
         run_docs(&a, &d, 0, DOCS);
         rex_grads_finish(a.g, a.pool);
@@ -363,10 +423,15 @@ static void check_batches(bool bf16) {
 }
 
 START_TEST(t_backward_batches_threads_tables_recomputation_do_not_matter) {
-    check_batches(false);
+    check_batches(false, 0);
 } END_TEST
 
-START_TEST(t_backward_bf16_pairs_begin_with_each_document) { check_batches(true); } END_TEST
+START_TEST(t_backward_bf16_pairs_begin_with_each_document) { check_batches(true, 0); } END_TEST
+
+START_TEST(t_backward_of_adapters_batches_threads_tables_recomputation_do_not_matter) {
+    check_batches(false, 6);
+    check_batches(true, 6);
+} END_TEST
 
 /* A vocabulary so large that the loss takes its rows in tiles of an odd number: 279. */
 START_TEST(t_backward_bf16_tiles_of_the_loss_end_no_pair) {
@@ -440,6 +505,8 @@ START_TEST(t_optim_schedule_and_patterns) {
 } END_TEST
 
 REX_TEST_MAIN("train", t_backward_follows_differences,
+              t_backward_of_adapters_follows_differences,
+              t_backward_of_adapters_batches_threads_tables_recomputation_do_not_matter,
               t_backward_batches_threads_tables_recomputation_do_not_matter,
               t_backward_bf16_pairs_begin_with_each_document,
               t_backward_bf16_tiles_of_the_loss_end_no_pair,

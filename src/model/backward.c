@@ -6,6 +6,7 @@
  * logits, statistics, log-probabilities, the caller's dLoss/dlogp, and the gradient of the logits
  * in the same memory; nothing of the size tokens x vocabulary exists.
  */
+#include "adapter.h"
 #include "train.h"
 
 #include <string.h>
@@ -20,12 +21,13 @@ struct rex_back {
     float *dx, *dn, *dqkv, *datt, *dgu, *dact; /* (rows, width) each */
     float *pick, *dpick, *logits;              /* (tile, D), (tile, D), (tile, V) */
     float *turned;                             /* transposed panels of one matrix, or word tile */
+    float *low;                                /* (rows, rank), with an adapter */
     double *logp, *ent, *lse;                  /* (tile) */
     float *dlogp, *dent;                       /* (tile) */
     int32_t *doc; /* first row of each document of the step, and its end */
     int32_t *cut; /* rows where products over tokens begin anew, and the end; see find_cuts */
     int64_t n_cut;
-    int64_t *slot;                             /* parameter number by (layer, slot), -1: none */
+    int64_t *slot;                             /* parameter by (layer, slot, part), -1: none */
     void *scratch;
     size_t scratch_each;
     void *slab; /* owned */
@@ -34,7 +36,7 @@ struct rex_back {
 /* ---- plan -------------------------------------------------------------------------------- */
 
 typedef struct {
-    int64_t M, D, A, C, F, V, tile, turned; /* A = H*hd, C = (H+2K)*hd */
+    int64_t M, D, A, C, F, V, R, tile, turned; /* A = H*hd, C = (H+2K)*hd, R the adapter's rank */
     size_t scratch_each;
 } plan;
 
@@ -49,13 +51,16 @@ static int64_t turned_floats(int64_t n_in, int64_t n_out) {
 static plan plan_of(const rex_model *m, const rex_ctx_opts *o) {
     const rex_shape *const s = &m->s;
     plan p = { .M = o->rows, .D = s->D, .A = (int64_t)s->H * s->hd,
-               .C = (int64_t)(s->H + 2 * s->K) * s->hd, .F = s->F, .V = s->V };
+               .C = (int64_t)(s->H + 2 * s->K) * s->hd, .F = s->F, .V = s->V,
+               .R = m->adapter ? m->adapter->rank : 0 };
     p.tile = LOGIT_BYTES / 4 / p.V;
     p.tile = p.tile < 32 ? 32 : p.tile;
     if (p.tile > p.M) p.tile = p.M;
     p.turned = larger(turned_floats(p.D, p.C), turned_floats(p.A, p.D));
     p.turned = larger(p.turned, larger(turned_floats(p.D, 2 * p.F), turned_floats(p.F, p.D)));
     p.turned = larger(p.turned, turned_floats(p.D, p.V < WORD_TILE ? p.V : WORD_TILE));
+    const int64_t widest = larger(larger(p.D, p.A), larger(p.C, 2 * p.F));
+    p.turned = larger(p.turned, larger(turned_floats(p.R, widest), turned_floats(widest, p.R)));
     p.scratch_each = rex_attn_grad_scratch(s->H, s->K, s->hd, o->per_seq);
     if (p.scratch_each < REX_GEMM_SCRATCH) p.scratch_each = REX_GEMM_SCRATCH;
     p.scratch_each = (p.scratch_each + 63) / 64 * 64;
@@ -82,6 +87,7 @@ static size_t lay_out(rex_back *b, char *base, const plan *p, int workers, size_
     b->dpick = piece(base, &at, p->tile * p->D, 4);
     b->logits = piece(base, &at, p->tile * p->V, 4);
     b->turned = piece(base, &at, p->turned, 4);
+    b->low = piece(base, &at, p->M * p->R, 4);
     b->logp = piece(base, &at, p->tile, 8);
     b->ent = piece(base, &at, p->tile, 8);
     b->lse = piece(base, &at, p->tile, 8);
@@ -95,8 +101,14 @@ static size_t lay_out(rex_back *b, char *base, const plan *p, int workers, size_
     return at;
 }
 
+enum { PARTS = 3 };
+
 static size_t slots_of(const rex_model *m) {
-    return (size_t)(m->s.L + 1) * REX_SLOT_COUNT;
+    return (size_t)(m->s.L + 1) * REX_SLOT_COUNT * PARTS;
+}
+
+static size_t slot_at(int layer, rex_slot slot, int part) {
+    return ((size_t)(layer + 1) * REX_SLOT_COUNT + slot) * PARTS + (size_t)part;
 }
 
 size_t rex_back_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o) {
@@ -123,8 +135,7 @@ rex_status rex_back_open(rex_ctx *c, rex_grads *g, rex_back **out, rex_err *e) {
     for (size_t i = 0; i < slots_of(c->m); i++) b->slot[i] = -1;
     for (size_t i = 0; i < g->n; i++)
         if (g->train[i])
-            b->slot[(size_t)(g->param[i].layer + 1) * REX_SLOT_COUNT + g->param[i].slot] =
-                (int64_t)i;
+            b->slot[slot_at(g->param[i].layer, g->param[i].slot, g->param[i].part)] = (int64_t)i;
     *out = b;
     return REX_OK;
 }
@@ -135,10 +146,14 @@ void rex_back_close(rex_back *b) {
     rex_mem_free(b);
 }
 
-/* The gradient of a parameter, or NULL where it is frozen or absent. */
-static float *grad_of(const rex_back *b, int layer, rex_slot slot) {
-    const int64_t i = b->slot[(size_t)(layer + 1) * REX_SLOT_COUNT + slot];
+/* The gradient of a parameter or of part of an adapter, or NULL where it is frozen or absent. */
+static float *grad_part(const rex_back *b, int layer, rex_slot slot, int part) {
+    const int64_t i = b->slot[slot_at(layer, slot, part)];
     return i < 0 ? NULL : b->g->grad + b->g->off[i];
+}
+
+static float *grad_of(const rex_back *b, int layer, rex_slot slot) {
+    return grad_part(b, layer, slot, 0);
 }
 
 /* ---- products ---------------------------------------------------------------------------- */
@@ -209,15 +224,72 @@ static void grad_input(const rex_back *b, const rex_panels *w, int64_t from0, in
                        const float *dy, int64_t ldy, float *dx, int64_t lddx, int64_t n,
                        bool more) {
     const rex_kern *const k = &b->c->m->kern;
-    const float *const src = w->data;
-    const rex_pack turn = { .from = REX_K_F32, .to = REX_K_F32, .src = src + from0 * w->k,
-                            .from_panels = true, .n = w->k, .k = n_out, .dst = b->turned };
+    const char *const src = w->data;
+    const rex_pack turn = {.from = w->type,
+                           .to = REX_K_F32,
+                           .src = src + (size_t)(from0 / REX_PANEL) * rex_panel_bytes(w->type, w->k),
+                           .from_panels = true,
+                           .n = w->k,
+                           .k = n_out,
+                           .dst = b->turned};
     rex_pack_run(k, b->c->pool, &turn);
     const rex_gemm j = { .m = n, .n = w->k, .k = n_out, .x = dy, .x_row = ldy, .x_col = 1,
                          .w = { .type = REX_K_F32, .n = w->k, .k = n_out, .data = b->turned },
                          .y = dx, .y_row = lddx, .y_panel = REX_PANEL, .more = more,
                          .bf16 = b->c->m->bf16 };
     rex_gemm_run(k, b->c->pool, &j, 1, b->scratch, b->scratch_each);
+}
+
+typedef struct {
+    const rex_back *b;
+    int64_t n;
+} scaling;
+
+static void scale_piece(void *ud, size_t item, int worker) {
+    (void)worker;
+    const scaling *const s = ud;
+    const rex_model *const m = s->b->c->m;
+    const int64_t at = (int64_t)item * ROWS * ROWS;
+    const int64_t n = s->n - at < ROWS * ROWS ? s->n - at : ROWS * ROWS;
+    m->kern.scale(s->b->low + at, m->adapter->scale, n);
+}
+
+static void scale_low(const rex_back *b, int64_t n) {
+    scaling s = { b, n };
+    rex_pool_run(b->c->pool, (size_t)((n + ROWS * ROWS - 1) / (ROWS * ROWS)), scale_piece, &s);
+}
+
+/* What an adapter adds to a layer's gradients, behind the base's: with u = scale * (A x), made
+ * again, dB += dY^T u; with t = scale * (dY B), dA += t^T x and dX += t A. */
+static void grad_low(const rex_back *b, const rex_lora *low, float *da, float *db, const float *x,
+                     const float *dy, int64_t ldy, float *dx, int64_t n) {
+    const rex_model *const m = b->c->m;
+    const int64_t k = low->a.w.k, outputs = low->b.w.n, R = m->adapter->rank;
+    if (db) {
+        const rex_gemm u = {.m = n, .n = R, .k = k, .x = x, .x_row = k, .x_col = 1, .w = low->a.w,
+                            .y = b->low, .y_row = R, .y_panel = REX_PANEL, .bf16 = m->bf16};
+        rex_gemm_run(&m->kern, b->c->pool, &u, 1, b->scratch, b->scratch_each);
+        scale_low(b, n * R);
+        grad_linear(b, db, NULL, b->low, R, R, dy, ldy, outputs, n);
+    }
+    grad_input(b, &low->b.w, 0, outputs, dy, ldy, b->low, R, n, false);
+    scale_low(b, n * R);
+    grad_linear(b, da, NULL, x, k, k, b->low, R, R, n);
+    grad_input(b, &low->a.w, 0, R, b->low, R, dx, k, n, true);
+}
+
+/* One linear layer, x its packed input: what there is to train of it, then dX (= or, with more, +=)
+ * dY W. `bias` REX_SLOT_COUNT: it has none. */
+static void grad_layer(const rex_back *b, int l, rex_lin_id id, rex_slot slot, rex_slot bias,
+                       const float *x, const float *dy, int64_t ldy, float *dx, int64_t n,
+                       bool more) {
+    const rex_lin *const w = &b->c->m->layer[l].lin[id];
+    const int64_t k = w->w.k, outputs = w->w.n;
+    float *const db = bias == REX_SLOT_COUNT ? NULL : grad_of(b, l, bias);
+    grad_linear(b, grad_of(b, l, slot), db, x, k, k, dy, ldy, outputs, n);
+    grad_input(b, &w->w, 0, outputs, dy, ldy, dx, k, n, more);
+    if (w->low)
+        grad_low(b, w->low, grad_part(b, l, slot, 1), grad_part(b, l, slot, 2), x, dy, ldy, dx, n);
 }
 
 /* ---- row-wise steps ---------------------------------------------------------------------- */
@@ -355,46 +427,35 @@ static void grad_mlp(const rex_back *b, int l, const rex_acts *a, int64_t n) {
                   w->norm[REX_NORM_POST_FFN], a->r_d, n, false);
         dy = b->dn;
     }
-    grad_linear(b, grad_of(b, l, REX_SLOT_DOWN), grad_of(b, l, REX_SLOT_DOWN_B), a->act, F, F, dy,
-                D, D, n);
-    grad_input(b, &w->lin[REX_LIN_DOWN].w, 0, D, dy, D, b->dact, F, n, false);
+    grad_layer(b, l, REX_LIN_DOWN, REX_SLOT_DOWN, REX_SLOT_DOWN_B, a->act, dy, D, b->dact, n,
+               false);
     rows_job j = { .b = b, .a = a, .n = n };
     rex_pool_run(b->c->pool, (size_t)((n + ROWS - 1) / ROWS), gate_rows, &j);
     if (m->s.fused_up) {
-        grad_linear(b, grad_of(b, l, REX_SLOT_GATE_UP), NULL, a->xn2, D, D, b->dgu, 2 * F, 2 * F,
-                    n);
-        grad_input(b, &w->lin[REX_LIN_GATE].w, 0, 2 * F, b->dgu, 2 * F, b->dn, D, n, false);
+        grad_layer(b, l, REX_LIN_GATE, REX_SLOT_GATE_UP, REX_SLOT_COUNT, a->xn2, b->dgu, 2 * F,
+                   b->dn, n, false);
     } else {
-        grad_linear(b, grad_of(b, l, REX_SLOT_GATE), grad_of(b, l, REX_SLOT_GATE_B), a->xn2, D, D,
-                    b->dgu, 2 * F, F, n);
-        grad_linear(b, grad_of(b, l, REX_SLOT_UP), grad_of(b, l, REX_SLOT_UP_B), a->xn2, D, D,
-                    b->dgu + F, 2 * F, F, n);
-        grad_input(b, &w->lin[REX_LIN_GATE].w, 0, F, b->dgu, 2 * F, b->dn, D, n, false);
-        grad_input(b, &w->lin[REX_LIN_UP].w, 0, F, b->dgu + F, 2 * F, b->dn, D, n, true);
+        grad_layer(b, l, REX_LIN_GATE, REX_SLOT_GATE, REX_SLOT_GATE_B, a->xn2, b->dgu, 2 * F, b->dn,
+                   n, false);
+        grad_layer(b, l, REX_LIN_UP, REX_SLOT_UP, REX_SLOT_UP_B, a->xn2, b->dgu + F, 2 * F, b->dn,
+                   n, true);
     }
     grad_norm(b, grad_of(b, l, REX_SLOT_FFN_NORM), b->dx, b->dn, a->x_mid, w->norm[REX_NORM_FFN],
               a->r2, n, true);
 }
 
 static void grad_qkv(const rex_back *b, int l, const rex_acts *a, int64_t n) {
-    const rex_model *const m = b->c->m;
-    const rex_layer *const w = &m->layer[l];
-    const int64_t D = m->s.D, A = (int64_t)m->s.H * m->s.hd, G = (int64_t)m->s.K * m->s.hd;
-    const int64_t C = A + 2 * G;
-    if (m->s.fused_qkv) {
-        grad_linear(b, grad_of(b, l, REX_SLOT_QKV), NULL, a->xn1, D, D, b->dqkv, C, C, n);
-        grad_input(b, &w->lin[REX_LIN_Q].w, 0, C, b->dqkv, C, b->dn, D, n, false);
+    const rex_shape *const s = &b->c->m->s;
+    const int64_t A = (int64_t)s->H * s->hd, G = (int64_t)s->K * s->hd, C = A + 2 * G;
+    if (s->fused_qkv) {
+        grad_layer(b, l, REX_LIN_Q, REX_SLOT_QKV, REX_SLOT_COUNT, a->xn1, b->dqkv, C, b->dn, n,
+                   false);
         return;
     }
-    grad_linear(b, grad_of(b, l, REX_SLOT_Q), grad_of(b, l, REX_SLOT_Q_B), a->xn1, D, D, b->dqkv, C,
-                A, n);
-    grad_linear(b, grad_of(b, l, REX_SLOT_K), grad_of(b, l, REX_SLOT_K_B), a->xn1, D, D,
-                b->dqkv + A, C, G, n);
-    grad_linear(b, grad_of(b, l, REX_SLOT_V), grad_of(b, l, REX_SLOT_V_B), a->xn1, D, D,
-                b->dqkv + A + G, C, G, n);
-    grad_input(b, &w->lin[REX_LIN_Q].w, 0, A, b->dqkv, C, b->dn, D, n, false);
-    grad_input(b, &w->lin[REX_LIN_K].w, 0, G, b->dqkv + A, C, b->dn, D, n, true);
-    grad_input(b, &w->lin[REX_LIN_V].w, 0, G, b->dqkv + A + G, C, b->dn, D, n, true);
+    grad_layer(b, l, REX_LIN_Q, REX_SLOT_Q, REX_SLOT_Q_B, a->xn1, b->dqkv, C, b->dn, n, false);
+    grad_layer(b, l, REX_LIN_K, REX_SLOT_K, REX_SLOT_K_B, a->xn1, b->dqkv + A, C, b->dn, n, true);
+    grad_layer(b, l, REX_LIN_V, REX_SLOT_V, REX_SLOT_V_B, a->xn1, b->dqkv + A + G, C, b->dn, n,
+               true);
 }
 
 static void grad_block(const rex_back *b, int l, int64_t n, int64_t n_doc) {
@@ -402,7 +463,7 @@ static void grad_block(const rex_back *b, int l, int64_t n, int64_t n_doc) {
     const rex_model *const m = c->m;
     const rex_layer *const w = &m->layer[l];
     const rex_acts *const a = &c->act[l];
-    const int64_t D = m->s.D, A = (int64_t)m->s.H * m->s.hd;
+    const int64_t D = m->s.D;
     rex_ctx_redo(b->c, l);
     grad_mlp(b, l, a, n);
     const float *dy = b->dx;
@@ -411,9 +472,7 @@ static void grad_block(const rex_back *b, int l, int64_t n, int64_t n_doc) {
                   w->norm[REX_NORM_POST_ATTN], a->r_o, n, false);
         dy = b->dn;
     }
-    grad_linear(b, grad_of(b, l, REX_SLOT_O), grad_of(b, l, REX_SLOT_O_B), a->att, A, A, dy, D, D,
-                n);
-    grad_input(b, &w->lin[REX_LIN_O].w, 0, D, dy, D, b->datt, A, n, false);
+    grad_layer(b, l, REX_LIN_O, REX_SLOT_O, REX_SLOT_O_B, a->att, dy, D, b->datt, n, false);
     grad_attention(b, l, a, n_doc);
     rows_job j = { .b = b, .a = a, .layer = w, .n = n, .l = l };
     rex_pool_run(c->pool, (size_t)((n + ROWS - 1) / ROWS), head_rows, &j);

@@ -8,7 +8,7 @@
  * Weights are widened exactly (BF16, F16 stay as they are, Q8_0 blocks are kept) or, for the other
  * quantised types, by their formula into f32.
  */
-#include "model.h"
+#include "adapter.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -411,6 +411,7 @@ static void list_all(listing *l, rex_model *m) {
     for (int i = 0; i < m->s.L; i++) list_layer(l, m, i);
     put(l, REX_SLOT_NORM, -1, 1, m->s.D, NULL, m->norm);
     if (!m->s.tied) put(l, REX_SLOT_HEAD, -1, m->s.V, m->s.D, &m->head, NULL);
+    if (m->adapter) l->n += rex_adapter_params(m, l->p ? l->p + l->n : NULL);
 }
 
 rex_status rex_model_params(rex_model *m, rex_arena *a, rex_param **out, size_t *n, rex_err *e) {

@@ -4,7 +4,7 @@
  * to sum up and once to hand out, so that the plan and the memory cannot disagree. Nothing is
  * allocated after open.
  */
-#include "model.h"
+#include "adapter.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -94,6 +94,7 @@ static size_t lay_out(rex_ctx *c, char *base) {
     c->tap = c->o.tap < 0 ? NULL : floats(&s, R, h->D);
     c->logits = floats(&s, c->o.logit_rows, h->V);
     c->pick = floats(&s, c->o.logit_rows, h->D);
+    c->low = c->m->adapter ? floats(&s, 3 * R, c->m->adapter->rank) : NULL;
     for (int i = 0; i < 2; i++) {
         if (i == 1 && h->window <= 0) {
             c->cos[1] = c->cos[0];

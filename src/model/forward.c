@@ -8,7 +8,7 @@
  * Every operation works on rows one by one or is a matrix product whose outputs are sums of their
  * own (docs/numerics.md), so a row's bits are its own affair. Work is split by rows or outputs.
  */
-#include "model.h"
+#include "adapter.h"
 
 #include <string.h>
 
@@ -64,39 +64,86 @@ static void run(rex_ctx *c, const rex_gemm *job, size_t n) {
     rex_gemm_run(&c->m->kern, c->pool, job, n, c->scratch, c->scratch_each);
 }
 
+/* Where one product of a shared input goes. */
+typedef struct {
+    const rex_lin *lin;
+    float *y;
+    int64_t y_row;
+    const float *add; /* (rows, D), or NULL */
+} target;
+
+enum { TARGETS = 3, SCALE_PIECE = 8192 };
+
+typedef struct {
+    const rex_ctx *c;
+    int64_t n;
+} scaling;
+
+static void scale_piece(void *ud, size_t item, int worker) {
+    (void)worker;
+    const scaling *const s = ud;
+    const int64_t at = (int64_t)item * SCALE_PIECE;
+    const int64_t n = s->n - at < SCALE_PIECE ? s->n - at : SCALE_PIECE;
+    s->c->m->kern.scale(s->c->low + at, s->c->m->adapter->scale, n);
+}
+
+/* y = W x + bias of each target. An adapter adds to it in this order: u = A x, u * scale, then the
+ * chain of W x + bias goes on with B u, then comes `add`. */
+static void products(rex_ctx *c, const float *x, const target *t, int n) {
+    rex_gemm job[2 * TARGETS];
+    size_t n_job = 0;
+    int64_t n_low = 0, rank = c->m->adapter ? c->m->adapter->rank : 0;
+    for (int i = 0; i < n; i++) {
+        rex_gemm *const j = &job[n_job++];
+        *j = product(c, t[i].lin, x, t[i].y, t[i].y_row);
+        j->add = t[i].lin->low ? NULL : t[i].add;
+        j->add_row = t[i].y_row;
+    }
+    for (int i = 0; i < n; i++)
+        if (t[i].lin->low)
+            job[n_job++] = product(c, &t[i].lin->low->a, x, c->low + n_low++ * c->n * rank, rank);
+    run(c, job, n_job);
+    if (n_low == 0) return;
+    scaling s = {c, n_low * c->n * rank};
+    rex_pool_run(c->pool, (size_t)((s.n + SCALE_PIECE - 1) / SCALE_PIECE), scale_piece, &s);
+    n_job = 0;
+    for (int i = 0; i < n; i++) {
+        if (!t[i].lin->low) continue;
+        rex_gemm *const j = &job[n_job];
+        *j = product(c, &t[i].lin->low->b, c->low + (int64_t)n_job * c->n * rank, t[i].y,
+                     t[i].y_row);
+        j->more = true;
+        j->add = t[i].add;
+        j->add_row = t[i].y_row;
+        n_job++;
+    }
+    run(c, job, n_job);
+}
+
 static void qkv(const stage *s) {
     const rex_shape *h = &s->c->m->s;
     const int64_t q = (int64_t)h->H * h->hd, k = (int64_t)h->K * h->hd, W = q + 2 * k;
-    rex_gemm job[3];
-    size_t n = 0;
-    job[n++] = product(s->c, &s->w->lin[REX_LIN_Q], s->a->xn1, s->a->raw, W);
-    if (!h->fused_qkv) {
-        job[n++] = product(s->c, &s->w->lin[REX_LIN_K], s->a->xn1, s->a->raw + q, W);
-        job[n++] = product(s->c, &s->w->lin[REX_LIN_V], s->a->xn1, s->a->raw + q + k, W);
-    }
-    run(s->c, job, n);
+    const rex_lin *const lin = s->w->lin;
+    float *const y = s->a->raw;
+    const target t[TARGETS] = {{&lin[REX_LIN_Q], y, W, NULL},
+                               {&lin[REX_LIN_K], y + q, W, NULL},
+                               {&lin[REX_LIN_V], y + q + k, W, NULL}};
+    products(s->c, s->a->xn1, t, h->fused_qkv ? 1 : 3);
 }
 
 static void gate_up(const stage *s) {
     const rex_shape *h = &s->c->m->s;
-    rex_gemm job[2];
-    size_t n = 0;
-    job[n++] = product(s->c, &s->w->lin[REX_LIN_GATE], s->a->xn2, s->a->gu, 2 * h->F);
-    if (!h->fused_up)
-        job[n++] = product(s->c, &s->w->lin[REX_LIN_UP], s->a->xn2, s->a->gu + h->F, 2 * h->F);
-    run(s->c, job, n);
+    const target t[2] = {{&s->w->lin[REX_LIN_GATE], s->a->gu, 2 * h->F, NULL},
+                         {&s->w->lin[REX_LIN_UP], s->a->gu + h->F, 2 * h->F, NULL}};
+    products(s->c, s->a->xn2, t, h->fused_up ? 1 : 2);
 }
 
 /* y = x W^T (+ add); with a sandwich norm the sum comes later. */
 static void project(const stage *s, rex_lin_id id, const float *x, float *plain, float *y,
                     const float *add) {
     const rex_shape *h = &s->c->m->s;
-    rex_gemm job = product(s->c, &s->w->lin[id], x, h->sandwich ? plain : y, h->D);
-    if (!h->sandwich) {
-        job.add = add;
-        job.add_row = h->D;
-    }
-    run(s->c, &job, 1);
+    const target t = {&s->w->lin[id], h->sandwich ? plain : y, h->D, h->sandwich ? NULL : add};
+    products(s->c, x, &t, 1);
 }
 
 /* ---- row-wise work ----------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
  * chain without depending on how tokens were cut into batches, so each has its own memory, and
  * rex_grads_finish adds the rows' gradient to the matrix's once per step.
  */
+#include "adapter.h"
 #include "train.h"
 
 #include <string.h>
@@ -102,7 +103,7 @@ static rex_status lay_out(rex_grads *g, rex_err *e) {
 }
 
 rex_status rex_grads_open(rex_model *m, const char *freeze, rex_grads **out, rex_err *e) {
-    rex_assert(m->train);
+    rex_assert(m->train || m->adapter);
     rex_grads *const g = rex_mem_take(1, sizeof *g, e);
     if (!g) return REX_ENOMEM;
     g->m = m;
@@ -114,7 +115,7 @@ rex_status rex_grads_open(rex_model *m, const char *freeze, rex_grads **out, rex
         if (!g->train) s = REX_ENOMEM;
     }
     if (s == REX_OK) {
-        memset(g->train, 1, g->n * sizeof *g->train);
+        for (size_t i = 0; i < g->n; i++) g->train[i] = m->train || g->param[i].part > 0;
         s = mark_frozen(g, freeze, e);
     }
     if (s == REX_OK) s = lay_out(g, e);

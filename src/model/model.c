@@ -3,7 +3,7 @@
  * model.c: opening and closing. Config first (cheap, most mistakes show there), then the weights.
  * What `generation_config.json` says about end tokens is joined to the config's own.
  */
-#include "model.h"
+#include "adapter.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -61,6 +61,7 @@ static void fill_info(rex_model *m) {
     i->bos = s->bos;
     i->n_eos = (size_t)s->n_eos;
     i->eos = s->eos;
+    if (m->adapter) rex_adapter_info(m, i);
 }
 
 static rex_status open_all(rex_model *m, const char *path, const rex_model_opts *o, rex_pool *pool,
@@ -74,7 +75,10 @@ static rex_status open_all(rex_model *m, const char *path, const rex_model_opts 
     m->bf16 = o->compute == REX_COMPUTE_BF16;
     m->init = o->init;
     m->seed = o->seed;
-    m->train = o->train || o->init;
+    const bool adapted = o->adapter || o->lora_rank > 0;
+    if (adapted && o->init)
+        return rex_fail(e, REX_EARG, -1, "an adapter needs a base: a new model has none");
+    m->train = (o->train && !adapted) || o->init;
     if (o->init) {
         REX_TRY(rex_bind(m, pool, e));
     } else if (!o->config_only) {
@@ -82,6 +86,7 @@ static rex_status open_all(rex_model *m, const char *path, const rex_model_opts 
         REX_TRY(rex_bind(m, pool, e));
         rex_source_warn_unused(&m->src, &m->s);
     }
+    if (adapted) REX_TRY(rex_adapter_open(m, o, pool, e));
     fill_info(m);
     return REX_OK;
 }
@@ -106,6 +111,7 @@ const rex_model_info *rex_model_about(const rex_model *m) { return &m->info; }
 
 void rex_model_close(rex_model *m) {
     if (!m) return;
+    rex_adapter_close(m->adapter);
     rex_source_close(&m->src);
     rex_mem_free(m->slab);
     rex_mem_free(m->embed_own);

@@ -49,9 +49,11 @@ bool rex_path_join(char *out, size_t room, const char *dir, const char *file);
 
 /* A linear layer: one tensor of the file, re-laid into panels. w.data NULL: the layer has none (k
  * and v where q holds all three, up where gate holds both). */
+typedef struct rex_lora rex_lora;
 typedef struct {
     rex_panels w;
-    float *bias; /* (n) or NULL */
+    float *bias;   /* (n) or NULL */
+    rex_lora *low; /* what an adapter adds (adapter.h), or NULL */
 } rex_lin;
 
 typedef enum { REX_LIN_Q, REX_LIN_K, REX_LIN_V, REX_LIN_O, REX_LIN_GATE, REX_LIN_UP, REX_LIN_DOWN,
@@ -76,6 +78,7 @@ struct rex_model {
     uint64_t seed;
     rex_layer *layer;
     rex_lin head; /* panels of lm_head, or of the embedding where tied */
+    struct rex_adapter *adapter; /* owned; NULL: none */
     float *norm;  /* (D), the final one */
     const rex_tensor *embed_src;
     const void *embed; /* (V, D) rows of embed_elem; NULL: read through embed_src */
@@ -85,18 +88,19 @@ struct rex_model {
 };
 
 /* A parameter as the Hugging Face form has it, in the order of a checkpoint: the embedding, then
- * layer by layer, the final norm, the head (absent where tied). */
+ * layer by layer, the final norm, the head (absent where tied), then an adapter's. */
 typedef struct {
     char name[160];
     rex_slot slot;
     int layer;         /* -1: not of a layer */
+    int part;          /* 0; 1, 2: A and B of an adapter on the layer that `slot` names */
     int64_t rows, cols; /* a vector has rows == 1 */
     rex_lin *lin;      /* the matrix (a tied embedding: the head), or the layer whose bias this is;
                         * NULL: vector or untied embedding */
     float *vec;        /* norms and biases; the embedding of a model opened for training */
 } rex_param;
 
-/* Sizes of all parameters into the arena; of any opened model. */
+/* All parameters into the arena; of any opened model. */
 REX_MUST rex_status rex_model_params(rex_model *m, rex_arena *a, rex_param **out, size_t *n,
                                      rex_err *e);
 /* New weights of a parameter, row-major row `row` of `cols` numbers: embeddings and head normal
@@ -185,6 +189,7 @@ struct rex_ctx {
     float *tap;       /* (rows, D) or NULL: where another layer is tapped */
     float *logits;    /* (logit_rows, V) */
     float *pick;      /* (logit_rows, D) gathered rows of xf */
+    float *low;       /* (3, rows, rank): what an adapter's A make of one input; NULL without */
     float *cos[2], *sin[2]; /* (per_seq, rot/2), global and local; may be the same */
     int32_t *tok, *pos, *seq; /* (rows) of the step */
     rex_attn_row *arow;       /* (rows) */

@@ -28,8 +28,9 @@ typedef struct {
     rex_arena *arena; /* owned */
 } rex_grads;
 
-/* `freeze`: comma-separated patterns of parameter names ('*' matches anything); NULL: none is
- * frozen. A pattern that matches nothing is REX_EARG. `bytes` may be NULL. */
+/* What is trained: of a model with an adapter, that alone; else all, but what is frozen.
+ * `freeze`: comma-separated patterns of parameter names ('*' matches anything); NULL: none is
+ * frozen. A pattern that matches nothing is REX_EARG. */
 REX_MUST rex_status rex_grads_open(rex_model *m, const char *freeze, rex_grads **out, rex_err *e);
 void rex_grads_close(rex_grads *g);
 void rex_grads_zero(rex_grads *g, rex_pool *pool);

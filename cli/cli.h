@@ -119,8 +119,9 @@ typedef struct {
     size_t n;
 } rex_cli_made;
 
-/* Writes POOL.json (POOL being pool.jsonl). A pool that is `begun` is held to the file that is there: REX_EARG names every
- * setting that differs; without the file a note says that nothing is known. */
+/* Writes POOL.json (POOL being pool.jsonl). A pool that is `begun` is held to the file that is
+ * there: REX_EARG names every setting that differs; without it a note says that nothing is known.
+ */
 REX_MUST rex_status rex_cli_made_with(const rex_cli_made *m, const char *pool, bool begun,
                                       rex_arena *a, rex_err *e);
 

@@ -49,8 +49,8 @@ rex_status rex_cli_folder_open(const rex_cli_run *r, const char *below, rex_aren
 }
 
 void rex_cli_folder_close(rex_cli_folder *f) {
-    static const char *const names[] = {"pool.jsonl", "pool.jsonl.json", "features.npy", "features.npy.part",
-                                        "features.npy.json", "prompts.jsonl"};
+    static const char *const names[] = {"pool.jsonl",        "pool.jsonl.json",   "features.npy",
+                                        "features.npy.part", "features.npy.json", "prompts.jsonl"};
     if (!f->passing || !f->path) return;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[4096];

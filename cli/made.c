@@ -217,6 +217,7 @@ rex_status rex_cli_made_with(const rex_cli_made *m, const char *pool, bool begun
             rex_out_add(out, now.p, now.n);
             s = rex_out_commit(out, e);
         }
+        if (s != REX_OK) s = rex_fail_in(e, s, "%s", pool);
     }
     rex_buf_free(&said);
     rex_buf_free(&now);

@@ -3,6 +3,7 @@
  * The tokenizer room: ids and texts of the reference packages (tests/golden/tok_*.jsonl, made by
  * scripts/make_golden_tok.py), the scanners against their patterns, streams, broken files, torture.
  */
+#include "../src/formats/formats.h"
 #include "../src/tokenizer/tok.h"
 #include "rex_test.h"
 
@@ -167,6 +168,39 @@ START_TEST(t_tok_gguf_as_sentencepiece) {
     }
     CHECK_EQ(rex_tok_special(t)->bos, 1);
     CHECK_EQ(rex_tok_special(t)->eos, 2);
+    rex_tok_close(t);
+    rex_arena_close(g.a);
+}
+END_TEST
+
+/* The four pre-tokenisers of byte-level files, ids of the tokenizer.json that each was made from.
+ */
+START_TEST(t_tok_gguf_as_its_tokenizer_json) {
+    golden g;
+    rex_tok *t = NULL;
+    rex_err e;
+    char path[80], open_now[80] = "";
+    golden_open(&g, "tests/golden/tok_gguf.jsonl");
+    size_t files = 0;
+    for (size_t i = 0; i < g.n; i++) {
+        const rex_jval *const c = parse(&g, g.line[i]);
+        const rex_str pre = rex_json_get(c, "pre")->u.s;
+        snprintf(path, sizeof path, "tests/golden/tok_gguf_%.*s.gguf", (int)pre.n, pre.p);
+        if (strcmp(path, open_now) != 0) {
+            rex_tok_close(t);
+            t = NULL;
+            CHECK_OK(rex_tok_open(path, &t, &e), e);
+            if (!t) break;
+            CHECK_EQ(rex_tok_special(t)->bos, 1);
+            CHECK_EQ(rex_tok_special(t)->eos, 2);
+            strcpy(open_now, path);
+            files++;
+        }
+        check_ids(path, t, g.a, c, "ids", REX_TOK_SPECIAL);
+        check_ids(path, t, g.a, c, "plain", 0);
+        check_back(path, t, g.a, c);
+    }
+    CHECK_EQ(files, 4);
     rex_tok_close(t);
     rex_arena_close(g.a);
 }
@@ -418,6 +452,10 @@ START_TEST(t_tok_broken_files_are_named) {
         {"[]", "expected an object", REX_EFORMAT},
         {"{}", "\"model\" is missing", REX_EFORMAT},
         {"{\"model\":{\"type\":\"Unigram\"}}", "Unigram", REX_EUNSUP},
+        {"{\"truncation\":{\"max_length\":8},\"model\":{\"vocab\":" ABC ",\"merges\":[]}}",
+         "byte 14: \"truncation\" is an object, only null", REX_EUNSUP},
+        {"{\"padding\":true,\"model\":{\"vocab\":" ABC ",\"merges\":[]}}", "\"padding\" is true",
+         REX_EUNSUP},
         {"{\"model\":{\"type\":\"BPE\",\"merges\":[]}}", "\"vocab\" is missing", REX_EFORMAT},
         {"{\"model\":{\"vocab\":{},\"merges\":[]}}", "a vocabulary of 0", REX_EFORMAT},
         {"{\"model\":{\"vocab\":{\"a\":0,\"b\":2,\"c\":3},\"merges\":[]}}", "leaves a hole",
@@ -476,6 +514,107 @@ START_TEST(t_tok_broken_files_are_named) {
     rex_tok *t;
     rex_err e;
     CHECK_STATUS(rex_tok_open("no/such/file", &t, &e), REX_EIO);
+}
+END_TEST
+
+static char warned[600];
+static void on_log(void *ud, rex_log_level level, const char *text) {
+    (void)ud;
+    (void)level;
+    snprintf(warned + strlen(warned), sizeof warned - strlen(warned), "%s\n", text);
+}
+
+/* A key that nobody here knows is one warning that names it; those that are known are none. */
+START_TEST(t_tok_unknown_keys_are_told) {
+    static const struct {
+        const char *json, *says;
+    } odd[] = {
+        {"{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"model\":{\"vocab\":" ABC
+         ",\"merges\":[]}}",
+         ""},
+        {"{\"stride\":1,\"model\":{\"vocab\":" ABC ",\"merges\":[]}}", "\"stride\" is not known"},
+        {"{\"model\":{\"vocab\":" ABC ",\"merges\":[],\"flux\":1}}",
+         "\"flux\", which is not known"},
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        rex_tok *t = NULL;
+        rex_err e;
+        const char *const path = rex_test_file("odd.json", odd[i].json, strlen(odd[i].json));
+        warned[0] = 0;
+        rex_log_set(on_log, NULL, REX_LOG_WARN);
+        CHECK_OK(rex_tok_open(path, &t, &e), e);
+        rex_log_set(NULL, NULL, REX_LOG_WARN);
+        CHECK_HAS(warned, odd[i].says);
+        const char *const end = strchr(warned, '\n');
+        CHECK(odd[i].says[0] ? end && end[1] == 0 : warned[0] == 0);
+        rex_tok_close(t);
+    }
+}
+END_TEST
+
+/* A GGUF of four tokens, one of them wrong in one way. */
+typedef struct {
+    const char *model, *pre, *merge, *token3;
+    int n_types, type3, bos, byte;
+    float score;
+    const char *says;
+    rex_status code;
+} bad_gguf;
+
+static const char *write_bad(const bad_gguf *b) {
+    const rex_str token[] = {rex_str_of("a"), rex_str_of("b"), rex_str_of("ab"),
+                             rex_str_of(b->token3)};
+    const rex_str merge[] = {rex_str_of("a b"), rex_str_of(b->merge ? b->merge : "a b")};
+    const int32_t type[] = {1, 1, b->byte ? 6 : 1, b->type3};
+    const float score[] = {0, 0, b->score, 0};
+    static char path[600];
+    rex_gguf_out *o = NULL;
+    rex_err e;
+    snprintf(path, sizeof path, "%s", rex_test_tmp("bad.gguf"));
+    CHECK_OK(rex_gguf_out_open(path, &o, &e), e);
+    if (b->model) rex_gguf_out_str(o, "tokenizer.ggml.model", rex_str_of(b->model));
+    if (b->pre) rex_gguf_out_str(o, "tokenizer.ggml.pre", rex_str_of(b->pre));
+    rex_gguf_out_strs(o, "tokenizer.ggml.tokens", token, 4);
+    rex_gguf_out_i32s(o, "tokenizer.ggml.token_type", type, (size_t)b->n_types);
+    if (b->pre) rex_gguf_out_strs(o, "tokenizer.ggml.merges", merge, b->merge ? 2 : 1);
+    else rex_gguf_out_f32s(o, "tokenizer.ggml.scores", score, 4);
+    rex_gguf_out_i64(o, "tokenizer.ggml.bos_token_id", REX_G_U32, b->bos);
+    CHECK_OK(rex_gguf_out_commit(o, &e), e);
+    return path;
+}
+
+START_TEST(t_tok_broken_ggufs_are_named) {
+    static const bad_gguf bad[] = {
+        {"gpt2", "gpt-2", NULL, "c", 4, 1, 0, 0, 0, NULL, REX_OK},
+        {"llama", NULL, NULL, "c", 4, 1, 0, 0, 0, NULL, REX_OK},
+        {NULL, "gpt-2", NULL, "c", 4, 1, 0, 0, 0, "tokenizer.ggml.model", REX_EFORMAT},
+        {"bert", "gpt-2", NULL, "c", 4, 1, 0, 0, 0, "\"bert\" is not supported", REX_EUNSUP},
+        {"gpt2", NULL, NULL, "c", 4, 1, 0, 0, 0, "tokenizer.ggml.pre", REX_EFORMAT},
+        {"gpt2", "tekken", NULL, "c", 4, 1, 0, 0, 0, "\"tekken\" is not supported", REX_EUNSUP},
+        {"gpt2", "gpt-2", "ab", "c", 4, 1, 0, 0, 0, "merge 1 \"ab\" is not two parts", REX_EFORMAT},
+        {"gpt2", "gpt-2", "a ", "c", 4, 1, 0, 0, 0, "merge 1", REX_EFORMAT},
+        {"gpt2", "gpt-2", "a z", "c", 4, 1, 0, 0, 0, "merge 1 \"a z\" joins", REX_EFORMAT},
+        {"gpt2", "gpt-2", "b a", "c", 4, 1, 0, 0, 0, "merge 1 \"b a\" joins or gives", REX_EFORMAT},
+        {"gpt2", "gpt-2", NULL, "c", 3, 1, 0, 0, 0, "token_type has 3 entries for 4", REX_EFORMAT},
+        {"gpt2", "gpt-2", NULL, "c", 4, 7, 0, 0, 0, "token 3 has type 7", REX_EFORMAT},
+        {"gpt2", "gpt-2", NULL, "c", 4, 1, 4, 0, 0, "bos_token_id is 4", REX_EFORMAT},
+        {"gpt2", "gpt-2", NULL, "a", 4, 1, 0, 0, 0, "\"a\"", REX_EFORMAT},
+        {"llama", NULL, NULL, "c", 4, 1, 0, 1, 0, "token 2 is of type byte", REX_EFORMAT},
+        {"llama", NULL, NULL, "c", 4, 1, 0, 0, NAN, "score of token 2", REX_EFORMAT},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        rex_tok *t = NULL;
+        rex_err e = {.text = ""};
+        const rex_status got = rex_tok_open(write_bad(&bad[i]), &t, &e);
+        if (got != bad[i].code)
+            rex_test_fail(__FILE__, __LINE__, "file %zu: %s: %s", i, rex_status_name(got), e.text);
+        CHECK_EQ(t != NULL, bad[i].code == REX_OK);
+        if (bad[i].says) {
+            CHECK_HAS(e.text, bad[i].says);
+            CHECK_HAS(e.text, "bad.gguf");
+        }
+        rex_tok_close(t);
+    }
 }
 END_TEST
 
@@ -616,8 +755,10 @@ START_TEST(t_tok_every_allocation_may_fail) {
 END_TEST
 
 REX_TEST_MAIN("tokenizer", t_tok_every_component_as_the_reference, t_tok_gpt2, t_tok_smollm2,
-              t_tok_qwen25, t_tok_gguf_as_sentencepiece, t_tok_scanners_are_their_patterns,
+              t_tok_qwen25, t_tok_gguf_as_sentencepiece, t_tok_gguf_as_its_tokenizer_json,
+              t_tok_scanners_are_their_patterns,
               t_tok_any_bytes_come_back, t_tok_long_words_merge_as_short_ones,
               t_tok_one_long_word_is_quick, t_tok_build_characters, t_tok_broken_files_are_named,
+              t_tok_unknown_keys_are_told, t_tok_broken_ggufs_are_named,
               t_chat_as_the_templates, t_chat_of_a_model_and_its_ids, t_chat_bad_roles_are_named,
               t_tok_every_allocation_may_fail)

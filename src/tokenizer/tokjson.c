@@ -350,6 +350,31 @@ static rex_status unk_find(loader *l) {
     return REX_OK;
 }
 
+/* What stands beside the model. Cutting and filling up change ids: whoever encodes with the file's
+ * own settings would get other ones, and we do neither silently. */
+static rex_status root_keys(const rex_jval *root, const char *what, rex_err *e) {
+    static const char *const known[] = {"model",          "added_tokens", "normalizer",
+                                        "pre_tokenizer",  "decoder",      "post_processor",
+                                        "version"};
+    static const char *const null[] = {"truncation", "padding"};
+    for (uint32_t i = 0; i < root->n; i++) {
+        const rex_str key = root->u.c.key[i];
+        const rex_jval *const v = &root->u.c.item[i];
+        size_t k = 0;
+        while (k < sizeof known / sizeof known[0] && !rex_str_is(key, known[k])) k++;
+        if (k < sizeof known / sizeof known[0]) continue;
+        if (!rex_str_is(key, null[0]) && !rex_str_is(key, null[1])) {
+            rex_say(REX_LOG_WARN, "%s: \"%.*s\" is not known and has no effect here", what,
+                    shown(key), key.p);
+        } else if (v->kind != REX_J_NULL) {
+            return rex_fail(e, REX_EUNSUP, v->at,
+                            "%s: byte %lld: \"%.*s\" is %s, only null is implemented", what,
+                            (long long)v->at, shown(key), key.p, rex_json_kind_name(v->kind));
+        }
+    }
+    return REX_OK;
+}
+
 rex_status rex_tokjson_parse(rex_tok *t, rex_arena *tmp, rex_str text, const char *what,
                              rex_err *e) {
     rex_jval *root;
@@ -359,6 +384,7 @@ rex_status rex_tokjson_parse(rex_tok *t, rex_arena *tmp, rex_str text, const cha
     if (root->kind != REX_J_OBJ)
         return rex_fail(e, REX_EFORMAT, root->at, "%s: the file holds %s, expected an object", what,
                         rex_json_kind_name(root->kind));
+    REX_TRY(root_keys(root, what, e));
     REX_TRY(member(root, "model", REX_J_OBJ, what, &model, e));
     l.added = rex_json_get(root, "added_tokens");
     if (l.added && l.added->kind != REX_J_ARR)

@@ -178,7 +178,8 @@ class Generate(repexp.Case):
             done = self.run_cmd("generate", "--model", GOLDEN + "qwen2", *args)
             self.assertEqual(done.status, status, (args, done.err))
             self.assertIn(says, done.err)
-        self.gen("--truncate", prompts=self.path("long.jsonl"))
+        cut = self.gen("--truncate", prompts=self.path("long.jsonl"))
+        self.assertEqual(len(cut[0]["prompt_ids"]), 64 - 12)
         done = self.run_cmd("logprob", "--model", GOLDEN + "qwen2", "--pairs",
                             self.write("p.jsonl", [{"prompt_ids": [1], "ids": [200]}]))
         self.assertEqual(done.status, 1)
@@ -187,8 +188,10 @@ class Generate(repexp.Case):
     def test_disk_full(self):
         if not os.path.exists("/dev/full"):
             self.skipTest("no /dev/full")
-        done = self.run_cmd("generate", "--model", GOLDEN + "qwen2", "--prompts", self.ids(), "--out", "/dev/full")
-        self.assertEqual(done.status, 1)
+        self.fails("generate", "--model", GOLDEN + "qwen2", "--prompts", self.ids(), "--out", "/dev/full",
+                   saying="/dev/full: cannot write: No space left")
+        self.fails("generate", "--model", GOLDEN + "qwen2", "--prompts", self.ids(), "--out", self.path("no/pool.jsonl"),
+                   saying=self.path("no/pool.jsonl") + ": ")
 
     def test_real_model(self):
         """A real model answers a question in its chat layout."""

@@ -5,7 +5,9 @@
  * threads is measured by a product that lives in the first-level cache, so a share of the floor is
  * a share of that minute.
  *
- *     bench_train SHAPE THREADS STEPS [bf16] [redo=N] [micro=N]   one JSON line on stdout
+ *     bench_train SHAPE THREADS STEPS [bf16] [redo=N] [micro=N] [seqs=N]   one JSON line on stdout
+ *
+ * micro: sequences of one batch; STEPS 0: one step, for its peak memory.
  */
 #include "../src/rl/optim.h"
 
@@ -193,9 +195,13 @@ int main(int argc, char **argv) {
     if (!r.s) return 2;
     const int threads = (int)strtol(argv[2], NULL, 10);
     int steps = (int)strtol(argv[3], NULL, 10), redo = 0;
-    steps = steps < 1 ? 1 : steps > MOST ? MOST : steps;
+    steps = steps < 0 ? 0 : steps > MOST ? MOST : steps;
     bool bf16 = false;
-    r.micro = r.s->seqs;
+    shape own = *r.s;
+    r.s = &own;
+    for (int i = 4; i < argc; i++)
+        if (strncmp(argv[i], "seqs=", 5) == 0) own.seqs = (int)strtol(argv[i] + 5, NULL, 10);
+    r.micro = own.seqs;
     for (int i = 4; i < argc; i++) {
         if (strcmp(argv[i], "bf16") == 0) bf16 = true;
         if (strncmp(argv[i], "redo=", 5) == 0) redo = (int)strtol(argv[i] + 5, NULL, 10);
@@ -216,7 +222,8 @@ int main(int argc, char **argv) {
                   rex_mem_take((size_t)threads, REX_GEMM_SCRATCH, &e)};
     if (!p.x || !p.w || !p.y || !p.scratch) die(&e);
     double took[MOST], share[MOST], peak = peak_of(r.pool, &p);
-    step(&r);
+    took[0] = step(&r);
+    share[0] = flops_of(r.s) / took[0] / peak;
     for (int i = 0; i < steps; i++) {
         const double before = peak_of(r.pool, &p);
         took[i] = step(&r);
@@ -225,16 +232,18 @@ int main(int argc, char **argv) {
     }
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
+    if (steps == 0) steps = 1;
     qsort(took, (size_t)steps, sizeof *took, by_size);
     qsort(share, (size_t)steps, sizeof *share, by_size);
     const double tok = (double)r.s->seqs * r.s->positions;
     printf("{\"ours\": \"repexp %s\", \"shape\": \"%s\", \"dtype\": \"%s\", \"threads\": %d, "
            "\"redo\": %d, "
-           "\"micro\": %d, \"tok_s\": %.1f, \"tok_s_low\": %.1f, \"tok_s_high\": %.1f, "
+           "\"seqs\": %d, \"micro\": %d, \"tok_s\": %.1f, \"tok_s_low\": %.1f, \"tok_s_high\": %.1f, "
            "\"floor_share\": %.4f, "
            "\"forward_s\": %.4f, \"backward_s\": %.4f, \"adamw_s\": %.4f, \"peak_gflops\": %.1f, "
            "\"peak_mib\": %ld}\n",
-           r.m->kern.name, r.s->name, bf16 ? "bf16" : "f32", threads, redo, r.micro,
+           r.m->kern.name, r.s->name, bf16 ? "bf16" : "f32", threads, redo, own.seqs,
+           r.micro,
            tok / took[steps / 2], tok / took[steps - 1], tok / took[0], share[steps / 2], r.forward,
            r.backward, r.adamw, peak / 1e9, use.ru_maxrss / 1024);
     return 0;

@@ -14,20 +14,20 @@
 
 static size_t elem(bool bf16) { return bf16 ? 2 : 4; }
 
-size_t rex_cache_block_bytes(const rex_shape *s, bool bf16) {
-    return (size_t)s->L * 2 * (size_t)s->K * (size_t)s->hd * REX_KV * elem(bf16);
+size_t rex_cache_block_bytes(const rex_shape *s, int layers, bool bf16) {
+    return (size_t)layers * 2 * (size_t)s->K * (size_t)s->hd * REX_KV * elem(bf16);
 }
 
 static size_t align64(size_t n) { return (n + 63) & ~(size_t)63; }
 
-rex_status rex_cache_open(const rex_shape *s, int seqs, int32_t per_seq, int32_t blocks, bool bf16,
-                          rex_cache *c, rex_err *e) {
-    *c = (rex_cache){.layers = s->L, .heads = s->K, .hd = s->hd, .seqs = seqs, .per_seq = per_seq,
+rex_status rex_cache_open(const rex_shape *s, int layers, int seqs, int32_t per_seq, int32_t blocks,
+                          bool bf16, rex_cache *c, rex_err *e) {
+    *c = (rex_cache){.layers = layers, .heads = s->K, .hd = s->hd, .seqs = seqs, .per_seq = per_seq,
                      .blocks = blocks, .bf16 = bf16};
     size_t all = 0;
     REX_TRY(rex_mul_size((size_t)s->K * (size_t)s->hd * REX_KV * elem(bf16), (size_t)blocks,
                          &c->side_bytes, e));
-    REX_TRY(rex_mul_size(c->side_bytes, (size_t)s->L * 2, &all, e));
+    REX_TRY(rex_mul_size(c->side_bytes, (size_t)layers * 2, &all, e));
     const size_t n_table = (size_t)seqs * (size_t)per_seq;
     size_t at = 0, book = 0;
     book += align64(n_table * sizeof(int32_t));

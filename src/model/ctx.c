@@ -130,10 +130,13 @@ static int64_t cache_blocks(const rex_ctx_opts *o) {
     return o->cache / REX_KV + (o->cache % REX_KV != 0);
 }
 
+/* What backward needs of keys and values is kept with the activations. */
+static int cache_layers(const rex_model *m, const rex_ctx_opts *o) { return o->keep ? 1 : m->s.L; }
+
 size_t rex_ctx_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o,
                     size_t *cache_bytes) {
     rex_ctx c = {.m = m, .pool = (rex_pool *)(uintptr_t)pool, .o = complete(m, o)};
-    const size_t kv = rex_cache_block_bytes(&m->s, c.o.kv_bf16) * (size_t)cache_blocks(&c.o);
+    const size_t kv = rex_cache_block_bytes(&m->s, cache_layers(m, &c.o), c.o.kv_bf16) * (size_t)cache_blocks(&c.o);
     if (cache_bytes) *cache_bytes = kv;
     return lay_out(&c, NULL) + kv;
 }
@@ -190,8 +193,9 @@ rex_status rex_ctx_open(const rex_model *m, rex_pool *pool, const rex_ctx_opts *
     const bool fits = c->bytes <= have && cache_blocks(&c->o) <= INT32_MAX;
     rex_status st = !fits ? too_much(c, c->bytes, kv, have, e) : REX_OK;
     if (st == REX_OK) {
-        st = rex_cache_open(&m->s, c->o.seqs, rex_ctx_blocks((int32_t)c->o.per_seq, 0),
-                            (int32_t)cache_blocks(&c->o), c->o.kv_bf16, &c->cache, e);
+        st = rex_cache_open(&m->s, cache_layers(m, &c->o), c->o.seqs,
+                            rex_ctx_blocks((int32_t)c->o.per_seq, 0), (int32_t)cache_blocks(&c->o),
+                            c->o.kv_bf16, &c->cache, e);
         const size_t n = lay_out(c, NULL);
         if (st == REX_OK && !(c->slab = rex_mem_take(n, 1, e))) st = REX_ENOMEM;
         if (st == REX_ENOMEM) st = too_much(c, c->bytes, kv, have, e);

@@ -282,6 +282,7 @@ static void attention(const stage *s) {
 
 /* The stretches of the layer `by` layers on: everything lies two sides further for each. */
 static void shift_segs(rex_ctx *c, int by) {
+    if (c->cache.layers == 1) return;
     const ptrdiff_t bytes = 2 * (ptrdiff_t)c->cache.side_bytes * by;
     int32_t last = -1;
     for (int i = 0; i < c->n; i++) {
@@ -374,6 +375,8 @@ static rex_status check(const rex_ctx *c, const rex_row *row, int n, rex_err *e)
             if (row[i].token < 0 || row[i].token >= c->m->s.V)
                 return rex_fail(e, REX_EARG, i, "token id %d is outside the vocabulary of %lld",
                                 (int)row[i].token, (long long)c->m->s.V);
+        if (c->o.keep && c->cache.len[seq] > 0)
+            return rex_fail(e, REX_EARG, i, "training takes a sequence whole, in one step");
         const int64_t len = (int64_t)c->cache.len[seq] + m;
         if (len > c->o.per_seq)
             return rex_fail(e, REX_ELIMIT, -1,

@@ -129,9 +129,10 @@ typedef struct {
     int32_t *spare;    /* (blocks) a stack of free ones, n_spare of them */
 } rex_cache;
 
-size_t rex_cache_block_bytes(const rex_shape *s, bool bf16); /* of one block in all layers */
-REX_MUST rex_status rex_cache_open(const rex_shape *s, int seqs, int32_t per_seq, int32_t blocks,
-                                   bool bf16, rex_cache *c, rex_err *e);
+size_t rex_cache_block_bytes(const rex_shape *s, int layers, bool bf16); /* of one block */
+/* `layers`: the model's, or 1 where each layer uses the memory of the one before (training). */
+REX_MUST rex_status rex_cache_open(const rex_shape *s, int layers, int seqs, int32_t per_seq,
+                                   int32_t blocks, bool bf16, rex_cache *c, rex_err *e);
 void rex_cache_close(rex_cache *c);
 void rex_cache_reset(rex_cache *c); /* drops every sequence */
 /* The stretches of a sequence in layer 0; later layers lie side_bytes * 2 * layer further on.
@@ -148,7 +149,8 @@ typedef struct {
     int64_t cache;    /* positions of all, counted in whole blocks of 32; shared ones count once */
     int logit_rows;   /* rows of one rex_ctx_head */
     bool kv_bf16;     /* keys and values rounded to bf16 */
-    bool keep;        /* layers keep what the backward pass needs: training */
+    bool keep;        /* layers keep what the backward pass needs: training. A sequence is then one
+                       * step long, and the cache holds one layer at a time */
     int redo; /* with keep: the first `redo` layers keep only what enters them, and the backward
                * pass computes the rest again */
     int tap;  /* the layer whose states rex_ctx_tap shows: 0 embeddings .. L, -1 after the final

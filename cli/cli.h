@@ -57,6 +57,7 @@ void rex_cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Options of every command that runs a model. */
 #define REX_CLI_MODEL(X)                                                                     \
     X(STR, model, "", 0, 0, "M", "m=a Hugging Face folder or a GGUF file")                   \
+    X(STR, adapter, "", 0, 0, "DIR", "a LoRA adapter in the form of PEFT, on top of the model") \
     X(STR, tokenizer, "", 0, 0, "FILE", "a tokenizer for a model that has none")             \
     X(ENUM, compute, "f32", 0, 0, "f32|bf16", "how the linear layers compute")               \
     X(ENUM, kv, "f32", 0, 0, "f32|bf16", "how keys and values are kept")                     \
@@ -69,7 +70,7 @@ void rex_cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
     X(STR, map, "", 0, 0, "F=G,...", "read field F of a record from its field G")
 
 typedef struct {
-    const char *model, *tokenizer, *chat;
+    const char *model, *adapter, *tokenizer, *chat;
     int compute, kv;
     int64_t context, threads;
     bool special;
@@ -113,7 +114,7 @@ typedef struct {
     const rex_opt *list;
     size_t n_list;
     const void *opts;
-    const char *model, *tokenizer;
+    const char *model, *adapter, *tokenizer;
     const rex_prompt *prompt;
     const rex_ids *ids;
     size_t n;

@@ -180,6 +180,7 @@ rex_status rex_cli_put_run(const rex_cli_run *r, const rex_cli_folder *f, const 
     rex_jw_i64(&w, r->seed);
     put_text(&w, "task", task);
     put_text(&w, "model", r->model);
+    put_text(&w, "adapter", r->adapter);
     if (r->from && *r->from) {
         put_text(&w, "pool", r->from);
         put_text(&w, "features", r->features);
@@ -187,6 +188,7 @@ rex_status rex_cli_put_run(const rex_cli_run *r, const rex_cli_folder *f, const 
     rex_jw_key(&w, "hashes");
     rex_jw_obj(&w);
     put_hash(&w, "model", r->model);
+    put_hash(&w, "adapter", r->adapter);
     put_hash(&w, "data", r->from && *r->from ? r->from : r->data);
     rex_jw_obj_end(&w);
     rex_jw_key(&w, "facts");

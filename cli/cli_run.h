@@ -33,7 +33,7 @@ typedef struct {
     const rex_opt *list;
     size_t n_list;
     const void *opts;
-    const char *from, *out, *model, *data;
+    const char *from, *out, *model, *adapter, *data;
     int64_t problems, samples, seed;
     bool resume;
     const char *features; /* with --from */

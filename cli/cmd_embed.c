@@ -45,7 +45,8 @@ static rex_status work(job *j, rex_err *e) {
     const embed_opts *o = j->o;
     const rex_cli_setup set = {.model = o->model, .tokenizer = o->tokenizer, .chat = o->chat,
                                .compute = o->compute, .kv = o->kv, .context = o->context,
-                               .threads = o->threads, .special = o->special};
+                               .threads = o->threads, .special = o->special,
+                               .adapter = o->adapter};
     if (!o->pairs || !*o->pairs) return rex_fail(e, REX_EARG, -1, "--pairs POOL.jsonl is needed");
     if (!o->out || !*o->out) return rex_fail(e, REX_EARG, -1, "--out F.npy is needed");
     REX_TRY(rex_arena_open(0, &j->a, e));

@@ -243,6 +243,7 @@ static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
                           .from = o->from,
                           .out = o->out,
                           .model = o->model,
+                          .adapter = o->adapter,
                           .data = o->data,
                           .problems = o->problems,
                           .samples = o->samples,

@@ -137,8 +137,9 @@ static rex_status open_out(job *j, rex_err *e) {
     struct stat sb; /* a device or a pipe is written to, a file of an earlier run begins anew */
     const bool there = file && stat(o->out, &sb) == 0;
     if (file && (!there || S_ISREG(sb.st_mode))) {
-        const rex_cli_made made = {table,        N_OPT,     o,      o->model,
-                                   o->tokenizer, j->prompt, j->ids, j->n};
+        const rex_cli_made made = {.list = table, .n_list = N_OPT, .opts = o, .model = o->model,
+                                   .adapter = o->adapter, .tokenizer = o->tokenizer,
+                                   .prompt = j->prompt, .ids = j->ids, .n = j->n};
         if (there && !o->resume) (void)unlink(o->out);
         const bool begun = there && o->resume && sb.st_size > 0;
         REX_TRY(rex_cli_made_with(&made, o->out, begun, j->line, e));
@@ -288,7 +289,8 @@ static rex_status work(job *j, rex_err *e) {
     const generate_opts *o = j->o;
     const rex_cli_setup set = {.model = o->model, .tokenizer = o->tokenizer, .chat = o->chat,
                                .compute = o->compute, .kv = o->kv, .context = o->context,
-                               .threads = o->threads, .special = o->special};
+                               .threads = o->threads, .special = o->special,
+                               .adapter = o->adapter};
     REX_TRY(rex_arena_open(0, &j->a, e));
     REX_TRY(rex_arena_open(0, &j->line, e));
     REX_TRY(rex_cli_engine_open(&set, &j->g, e));

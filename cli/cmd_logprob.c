@@ -53,7 +53,8 @@ static rex_status work(job *j, rex_err *e) {
     const logprob_opts *o = j->o;
     const rex_cli_setup set = {.model = o->model, .tokenizer = o->tokenizer, .chat = o->chat,
                                .compute = o->compute, .kv = o->kv, .context = o->context,
-                               .threads = o->threads, .special = o->special};
+                               .threads = o->threads, .special = o->special,
+                               .adapter = o->adapter};
     if (!o->pairs || !*o->pairs) return rex_fail(e, REX_EARG, -1, "--pairs POOL.jsonl is needed");
     REX_TRY(rex_arena_open(0, &j->a, e));
     REX_TRY(rex_cli_engine_open(&set, &j->g, e));

@@ -48,6 +48,10 @@
     X(STR, no_decay, "", 0, 0, "PATTERNS", "parameters without decay: `*norm*,*.bias`")      \
     X(F64, clip, "1", 0, 1e9, "X", "largest norm of the gradient; 0: no clipping")           \
     X(STR, freeze, "", 0, 0, "PATTERNS", "parameters that stay as they are")                 \
+    X(I64, lora, "", 1, 65536, "RANK", "train an adapter of this rank, no weight of the model") \
+    X(F64, lora_alpha, "0", 0, 1e6, "X", "its scale is alpha / rank; 0: twice the rank")     \
+    X(STR, lora_targets, "all-linear", 0, 0, "LIST", "layers that get one: q_proj,v_proj")   \
+    X(STR, adapter, "", 0, 0, "DIR", "go on training the adapter of this folder")            \
     X(ENUM, compute, "f32", 0, 0, "f32|bf16", "how the linear layers compute")               \
     X(ENUM, state, "f32", 0, 0, "f32|bf16", "format of the optimiser's moments")             \
     X(I64, recompute, "0", 0, 512, "LAYERS",                                                 \
@@ -96,6 +100,13 @@ static rex_status check(const sft_opts *o, rex_err *e) {
     if (!o->model == (o->init == 0))
         return rex_fail(e, REX_EARG, -1, o->model ? "--model and --init exclude each other"
                                                   : "sft needs --model M, or --init tiny");
+    if (o->adapter && o->lora > 0)
+        return rex_fail(e, REX_EARG, -1,
+                        "--adapter goes on with an adapter, --lora begins one: not both");
+    if (!o->lora && (rex_opt_given(options, N_OPT, o, "lora_alpha") ||
+                     rex_opt_given(options, N_OPT, o, "lora_targets")))
+        return rex_fail(e, REX_EARG, -1,
+                        "--lora-alpha and --lora-targets are about a new adapter: --lora RANK");
     return REX_OK;
 }
 
@@ -120,6 +131,8 @@ static rex_sft_opts to_run(const sft_opts *o, const char *json) {
     r.tied = o->tied; r.build_chars = o->build == 1; r.loss_on_all = o->loss_on_all;
     r.truncate = o->truncate; r.bf16 = o->compute == 1; r.state_bf16 = o->state == 1;
     r.dry_run = o->dry_run; r.resume = o->resume != NULL;
+    r.adapter = o->adapter; r.lora = o->lora; r.lora_alpha = o->lora_alpha;
+    r.lora_targets = o->lora_targets;
     return r;
 }
 
@@ -159,7 +172,9 @@ const rex_cmd rex_cmd_sft = {
         "alone are learnt unless --loss-on-all. The run's folder holds run.json, steps.jsonl (the\n"
         "same bytes for the same run, whatever the threads), timing.jsonl and checkpoints, each "
         "an\n"
-        "ordinary Hugging Face model folder with one state file. A run that was stopped or killed "
+        "ordinary Hugging Face model folder with one state file; with --lora they hold an adapter "
+        "alone,\n"
+        "as PEFT reads it, and the model stays as it is, be it f32, bf16 or quantised. A run that was stopped or killed "
         "goes\n"
         "on with --resume RUN and the same options, and ends with the same bytes.",
     .opt = options,

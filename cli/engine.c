@@ -50,6 +50,7 @@ rex_status rex_cli_engine_open(const rex_cli_setup *set, rex_cli_engine *g, rex_
     rex_model_opts o;
     rex_model_defaults(&o);
     o.context = set->context;
+    o.adapter = set->adapter && *set->adapter ? set->adapter : NULL;
     o.compute = set->compute == 1 ? REX_COMPUTE_BF16 : REX_COMPUTE_F32;
     const char *chat = set->chat ? set->chat : "auto";
     if (strcmp(chat, "auto") != 0 && strcmp(chat, "none") != 0)
@@ -193,6 +194,10 @@ rex_status rex_cli_pooled(rex_arena *a, const char *model, const char *pool, int
     rex_jw_obj(&w);
     rex_jw_key(&w, "model");
     rex_jw_cstr(&w, model);
+    if (m->adapter) {
+        rex_jw_key(&w, "adapter");
+        rex_jw_cstr(&w, m->adapter);
+    }
     rex_jw_key(&w, "arch");
     rex_jw_cstr(&w, m->arch);
     rex_jw_key(&w, "pool");

@@ -52,7 +52,7 @@ static bool digest_file(const char *path, uint64_t *h) {
 static bool counts(const char *name) {
     static const char *const parts[] = {"config.json", "generation_config.json", "tokenizer.json",
                                         "tokenizer_config.json", "special_tokens_map.json",
-                                        "chat_template.jinja"};
+                                        "chat_template.jinja", "adapter_config.json"};
     const size_t n = strlen(name);
     if (n > 12 && strcmp(name + n - 12, ".safetensors") == 0) return true;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -106,7 +106,8 @@ static uint64_t of_prompts(const rex_prompt *p, const rex_ids *ids, size_t n) {
 static bool is_silent(rex_str name) {
     static const char *const names[] = {"json",  "threads", "quiet",     "batch",
                                         "chunk", "out",     "resume",    "show_prompt",
-                                        "map",   "model",   "tokenizer", "prompts"};
+                                        "map",   "model",   "tokenizer", "prompts",
+                                        "adapter"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (rex_str_is(name, names[i])) return true;
     return false;
@@ -138,6 +139,7 @@ static rex_status write_made(const rex_cli_made *m, rex_arena *a, rex_buf *b, re
     rex_jw_init(&w, b);
     rex_jw_obj(&w);
     put_digest(&w, "model", m->model);
+    put_digest(&w, "adapter", m->adapter);
     put_digest(&w, "tokenizer", m->tokenizer);
     rex_jw_key(&w, "prompts");
     rex_jw_cstr(&w, prompts);

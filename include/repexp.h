@@ -586,6 +586,7 @@ typedef struct {
     int64_t lora_rank, lora_params; /* of an adapter; 0: there is none */
     double lora_alpha;
     const char *lora_targets; /* "q_proj,v_proj" */
+    const char *adapter;      /* the folder that it was read from */
 } rex_model_info;
 
 REX_API void rex_model_defaults(rex_model_opts *o);
@@ -1013,6 +1014,9 @@ typedef struct {
     double lr, lr_floor, beta1, beta2, eps, weight_decay, clip;
     rex_schedule schedule;
     bool tied, build_chars, loss_on_all, truncate, bf16, state_bf16, dry_run, resume;
+    const char *adapter, *lora_targets; /* as in rex_model_opts: an adapter is trained, no weight */
+    int64_t lora;                       /* rank of a new one; 0: none */
+    double lora_alpha;
 } rex_sft_opts;
 REX_API void rex_sft_defaults(rex_sft_opts *o);
 /* The whole run, into the folder `out`. REX_ECANCEL after a stop on request: saved, can be resumed.

@@ -413,6 +413,8 @@ static rex_status from_folder(opening *o, const char *folder, rex_err *e) {
         return rex_fail(e, REX_EARG, -1, "adapter %s: path is too long", folder);
     REX_TRY(rex_json_load(o->m->arena, path, &doc, e));
     REX_TRY(rex_lora_config_read(o->m, doc, path, &c, e));
+    REX_TRY(rex_str_copy(o->m->arena, rex_str_of(folder), &kept, e));
+    o->a->path = kept.p;
     o->a->rank = c.rank;
     o->a->alpha = c.alpha;
     o->a->rslora = c.rslora;
@@ -459,6 +461,7 @@ void rex_adapter_info(const rex_model *m, rex_model_info *i) {
     i->lora_alpha = m->adapter->alpha;
     i->lora_params = m->adapter->params;
     i->lora_targets = m->adapter->targets;
+    i->adapter = m->adapter->path;
 }
 
 size_t rex_adapter_params(rex_model *m, rex_param *out) {

@@ -22,6 +22,7 @@ typedef struct rex_adapter {
     uint32_t slots; /* 1 << rex_slot of every kind of layer that has one */
     int64_t params;
     char targets[128]; /* their names, "q_proj,v_proj" */
+    const char *path;  /* the folder, in the model's arena; NULL: a new one */
     float *slab;       /* owned: all panels */
 } rex_adapter;
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * checkpoint.c: a checkpoint is a Hugging Face model folder plus state.safetensors, the moments of
- * the optimiser by parameter name in the orientation of the weights and, in its metadata, a JSON
+ * checkpoint.c: a checkpoint is a Hugging Face model folder, or a folder with an adapter in the form
+ * of PEFT, plus state.safetensors, the moments of the optimiser by parameter name in the orientation of the weights and, in its metadata, a JSON
  * object with everything else. It depends neither on panels nor on ranks.
  *
  * The folder is written as step_N.part, every file fsynced, then renamed, then its parent is
  * synced: a folder without .part is whole. What a kill leaves is a .part, which nobody reads and
  * the next save removes.
  */
+#include "../model/adapter.h"
 #include "sft.h"
 
 #include <dirent.h>
@@ -49,8 +50,9 @@ static rex_status put_rows(rex_st_out *out, const rex_grads *g, size_t i, const 
 }
 
 static rex_tensor shape_of(const rex_param *p, const char *name) {
-    rex_tensor t = { .name = rex_str_of(name), .type = REX_T_F32, .ndim = p->rows == 1 ? 1 : 2 };
-    t.dim[0] = p->rows == 1 ? p->cols : p->rows;
+    const bool vector = p->rows == 1 && p->part == 0;
+    rex_tensor t = {.name = rex_str_of(name), .type = REX_T_F32, .ndim = vector ? 1 : 2};
+    t.dim[0] = vector ? p->cols : p->rows;
     t.dim[1] = p->cols;
     return t;
 }
@@ -61,17 +63,25 @@ static rex_status path_in(const char *folder, const char *name, char out[PATH_RO
                                   : rex_fail(e, REX_EARG, -1, "the path of %s is too long", folder);
 }
 
+/* The parameters that a checkpoint holds: those of a model's adapter, where it has one, else all. */
+static bool is_kept(const rex_grads *g, size_t i) {
+    return !g->m->adapter || g->param[i].part > 0;
+}
+
 rex_status rex_weights_save(const rex_grads *g, const char *folder, rex_err *e) {
     char path[PATH_ROOM];
-    REX_TRY(path_in(folder, "model.safetensors", path, e));
+    REX_TRY(path_in(folder, g->m->adapter ? "adapter_model.safetensors" : "model.safetensors", path,
+                    e));
     rex_tensor *const t = rex_mem_take(g->n, sizeof *t, e);
     if (!t) return REX_ENOMEM;
-    for (size_t i = 0; i < g->n; i++) t[i] = shape_of(&g->param[i], g->param[i].name);
+    size_t n = 0;
+    for (size_t i = 0; i < g->n; i++)
+        if (is_kept(g, i)) t[n++] = shape_of(&g->param[i], g->param[i].name);
     const rex_str meta[2] = { rex_str_of("format"), rex_str_of("pt") };
     rex_st_out *out = NULL;
-    rex_status s = rex_st_out_open(path, t, g->n, meta, 1, &out, e);
+    rex_status s = rex_st_out_open(path, t, n, meta, 1, &out, e);
     for (size_t i = 0; i < g->n && s == REX_OK; i++)
-        s = put_rows(out, g, i, rex_grads_weights(g, i), e);
+        if (is_kept(g, i)) s = put_rows(out, g, i, rex_grads_weights(g, i), e);
     if (s == REX_OK) s = rex_st_out_commit(out, e);
     else rex_st_out_close(out);
     rex_mem_free(t);
@@ -247,7 +257,7 @@ uint64_t rex_ckpt_bytes(const rex_ckpt *c) {
     uint64_t n = 65536;
     for (size_t i = 0; i < c->g->n; i++) {
         const uint64_t size = (uint64_t)(c->g->param[i].rows * c->g->param[i].cols) * 4;
-        n += size + (c->opt && c->g->train[i] ? 2 * size : 0);
+        n += (is_kept(c->g, i) ? size : 0) + (c->opt && c->g->train[i] ? 2 * size : 0);
     }
     for (size_t i = 0; i < c->n_side; i++) n += c->side[i].text.n;
     return n;

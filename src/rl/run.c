@@ -4,6 +4,7 @@
  * ordinary model folder without weights (out/init: config.json and tokenizer), so that everything
  * after that is the same whether there was a model or not.
  */
+#include "../model/adapter.h"
 #include "run.h"
 
 #include <errno.h>
@@ -172,6 +173,17 @@ static rex_status config_text(const rex_run *r, rex_arena *a, rex_str *out, rex_
     return s;
 }
 
+static rex_status adapter_text(const rex_run *r, const char *base, rex_arena *a, rex_str *out,
+                               rex_err *e) {
+    rex_buf b;
+    rex_buf_init(&b, 0);
+    rex_adapter_config(r->model, base, &b);
+    rex_status s = rex_buf_check(&b, e);
+    if (s == REX_OK) s = rex_str_copy(a, (rex_str){b.p, b.n}, out, e);
+    rex_buf_free(&b);
+    return s;
+}
+
 static rex_status gather_side(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_err *e) {
     static const char *const text[] = {"tokenizer.json",
                                        "tokenizer_config.json",
@@ -181,9 +193,11 @@ static rex_status gather_side(rex_run *r, const rex_sft_opts *o, rex_arena *a, r
                                        "merges.txt",
                                        "chat_template.jinja",
                                        "tokenizer.model"};
-    r->side[0].name = "config.json";
+    const bool whole = !r->model->adapter; /* else the folder holds an adapter, no model */
+    r->side[0].name = whole ? "config.json" : "adapter_config.json";
     r->n_side = 1;
-    REX_TRY(config_text(r, a, &r->side[0].text, e));
+    REX_TRY(whole ? config_text(r, a, &r->side[0].text, e)
+                  : adapter_text(r, r->base, a, &r->side[0].text, e));
     struct stat sb;
     const bool given = o->tokenizer && stat(o->tokenizer, &sb) == 0;
     if (given && !S_ISDIR(sb.st_mode) && strstr(o->tokenizer, ".json")) {
@@ -194,11 +208,12 @@ static rex_status gather_side(rex_run *r, const rex_sft_opts *o, rex_arena *a, r
     if (stat(from, &sb) == 0 && S_ISDIR(sb.st_mode))
         for (size_t i = 0; i < sizeof text / sizeof *text; i++)
             REX_TRY(add_side(r, a, from, text[i], e));
-    if (stat(r->base, &sb) == 0 && S_ISDIR(sb.st_mode))
+    if (whole && stat(r->base, &sb) == 0 && S_ISDIR(sb.st_mode))
         REX_TRY(add_side(r, a, r->base, "generation_config.json", e));
-    if (r->model->src.gguf)
+    if (whole && r->model->src.gguf)
         rex_say(REX_LOG_WARN,
-                "%s: quantised weights were widened to f32; checkpoints are full f32 models%s",
+                "%s: quantised weights were widened to f32; checkpoints are full f32 models%s; --lora "
+                "trains an adapter on the file as it is",
                 r->base,
                 r->n_side == 1 ? ", and hold no tokenizer: --tokenizer FOLDER adds one" : "");
     return REX_OK;
@@ -240,12 +255,23 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_poo
     m.train = true;
     m.compute = o->bf16 ? REX_COMPUTE_BF16 : REX_COMPUTE_F32;
     m.seed = (uint64_t)o->seed;
+    m.adapter = o->adapter;
+    m.lora_targets = o->lora_targets;
+    m.lora_rank = o->lora;
+    m.lora_alpha = o->lora_alpha;
+    if ((o->adapter || o->lora > 0) && !o->model)
+        return rex_fail(e, REX_EARG, -1, "an adapter needs a base: --model M");
     if (o->resume) {
         const char *folder = NULL;
         rex_str found;
         REX_TRY(join(a, o->out, "checkpoints", &folder, e));
         REX_TRY(rex_ckpt_latest(a, folder, &found, &r->from_step, e));
-        if (r->from_step >= 0) r->base = found.p;
+        if (r->from_step >= 0 && (o->adapter || o->lora > 0)) {
+            m.adapter = found.p;
+            m.lora_rank = 0;
+        } else if (r->from_step >= 0) {
+            r->base = found.p;
+        }
     }
     if (r->from_step < 0 && !o->model) {
         REX_TRY(from_scratch(r, o, a, e));
@@ -253,10 +279,11 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_poo
     }
     if (o->model) m.context = o->context;
     REX_TRY(rex_model_open(r->base, &m, pool, &r->model, e));
-    if (r->model->src.gguf && r->model->src.arch == &rex_arch_gemma3)
+    if (r->model->src.gguf && r->model->src.arch == &rex_arch_gemma3 && !r->model->adapter)
         return rex_fail(e, REX_EUNSUP, -1,
-                        "%s: gemma3 is trained from its Hugging Face folder: the GGUF form has "
-                        "changed its norms",
+                        "%s: the GGUF form of gemma3 has changed its norms: its weights are trained "
+                        "from the Hugging Face folder, or an adapter on the file as it is with "
+                        "--lora RANK",
                         r->base);
     REX_TRY(open_tokenizer(r, o, a, e));
     if (r->tok && rex_tok_size(r->tok) > r->model->s.V)

@@ -69,7 +69,8 @@ REX_MUST rex_status rex_ckpt_load(rex_arena *a, const char *path, rex_optim *opt
                                   rex_err *e);
 /* Bytes that one checkpoint takes. */
 uint64_t rex_ckpt_bytes(const rex_ckpt *c);
-/* The weights as model.safetensors (f32) in a folder. */
+/* What is trained, in a folder: all weights as model.safetensors (f32), or an adapter's as
+ * adapter_model.safetensors. */
 REX_MUST rex_status rex_weights_save(const rex_grads *g, const char *folder, rex_err *e);
 
 #endif

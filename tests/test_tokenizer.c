@@ -652,6 +652,47 @@ START_TEST(t_chat_as_the_templates) {
 }
 END_TEST
 
+/* The layout of each template is found from the template, and only with its control tokens. */
+START_TEST(t_chat_is_recognised) {
+    static const char *const control[] = {
+        "<s>", "</s>", "<bos>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
+        "<|eot_id|>", "<|im_start|>", "<|im_sep|>", "<|im_end|>", "<|system|>", "<|user|>",
+        "<|assistant|>", "<|end|>", "<start_of_turn>", "<end_of_turn>"};
+    enum { N = sizeof control / sizeof *control };
+    rex_arena *a;
+    rex_jval *all;
+    rex_buf json;
+    rex_err e;
+    rex_buf_init(&json, 0);
+    rex_buf_addf(&json, "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"added_tokens\":[");
+    for (int i = 0; i < N; i++)
+        rex_buf_addf(&json, "%s{\"id\":%d,\"content\":\"%s\",\"special\":true}", i ? "," : "",
+                     i + 1, control[i]);
+    rex_buf_addf(&json, "]}");
+    CHECK_OK(rex_arena_open(0, &a, &e), e);
+    CHECK_OK(rex_json_load(a, "tests/golden/chat_templates.json", &all, &e), e);
+    CHECK_EQ(all->n, 14);
+    for (uint32_t i = 0; i < 2 * all->n; i++) {
+        static const char none[] = "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}";
+        const bool with = i < all->n;
+        const uint32_t k = i % all->n;
+        const rex_chat *c = NULL;
+        rex_tok *t;
+        CHECK_OK(rex_tok_new(&t, &e), e);
+        CHECK_OK(rex_tokjson_parse(t, a, with ? (rex_str){json.p, json.n} : rex_str_of(none),
+                                   "tiny", &e),
+                 e);
+        t->template_text = rex_json_get(&all->u.c.item[k], "template")->u.s;
+        CHECK_OK(rex_tok_finish(t, "tiny", &e), e);
+        CHECK_STATUS(rex_chat_of(t, &c, &e), with ? REX_OK : REX_EUNSUP);
+        if (c) CHECK_TEXT(all->u.c.key[k], rex_chat_name(c));
+        rex_tok_close(t);
+    }
+    rex_buf_free(&json);
+    rex_arena_close(a);
+}
+END_TEST
+
 START_TEST(t_chat_of_a_model_and_its_ids) {
     NEED_DATA(p, "tokenizers/smollm2");
     rex_tok *t;
@@ -760,5 +801,6 @@ REX_TEST_MAIN("tokenizer", t_tok_every_component_as_the_reference, t_tok_gpt2, t
               t_tok_any_bytes_come_back, t_tok_long_words_merge_as_short_ones,
               t_tok_one_long_word_is_quick, t_tok_build_characters, t_tok_broken_files_are_named,
               t_tok_unknown_keys_are_told, t_tok_broken_ggufs_are_named,
-              t_chat_as_the_templates, t_chat_of_a_model_and_its_ids, t_chat_bad_roles_are_named,
+              t_chat_as_the_templates, t_chat_is_recognised, t_chat_of_a_model_and_its_ids,
+              t_chat_bad_roles_are_named,
               t_tok_every_allocation_may_fail)

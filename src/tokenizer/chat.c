@@ -12,7 +12,10 @@
 
 #include <string.h>
 
-typedef enum { SYS_TURN, SYS_REFUSED, SYS_FIRST_USER } sys_mode;
+/* Where a system message goes: a turn of its own, nowhere, before the first user's text, before the
+ * text of the last message (and nowhere if that is an answer). */
+typedef enum { SYS_TURN, SYS_REFUSED, SYS_FIRST_USER, SYS_LAST } sys_mode;
+enum { TRIM_ALL = 7, TRIM_ANSWERS = 4 }; /* bits of roles */
 
 enum { MARKS = 4, FRAGMENTS = 6 };
 struct rex_chat_def {
@@ -24,7 +27,8 @@ struct rex_chat_def {
     const char *head;               /* before the system prompt, which is then always there */
     const char *intro;              /* default system prompt; NULL: none, or the template's own */
     sys_mode sys;
-    bool trim, alternate, think;
+    int trim;
+    bool alternate, think, no_empty_sys;
     const char *end_of_turn;
     const char *control[MARKS];   /* the vocabulary must have these */
     const char *must[FRAGMENTS];  /* of the template, all of them; none: only by name */
@@ -40,22 +44,23 @@ struct rex_chat_def {
 #define LLAMA3                                                                                     \
     .begin = "<|begin_of_text|>", .open = {HEADER("system"), HEADER("user"), HEADER("assistant")}, \
     .close = {"<|eot_id|>", "<|eot_id|>", "<|eot_id|>"}, .answer = HEADER("assistant"),            \
-    .trim = true, .end_of_turn = "<|eot_id|>",                                                     \
+    .trim = TRIM_ALL, .end_of_turn = "<|eot_id|>",                                                 \
     .control = {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}
-#define MISTRAL                                                                                 \
-    .begin = "<s>", .sys = SYS_REFUSED, .alternate = true, .answer = "", .end_of_turn = "</s>", \
+#define MISTRAL_SYS(mode)                                                                \
+    .begin = "<s>", .sys = (mode), .alternate = true, .answer = "", .end_of_turn = "</s>", \
     .control = {"<s>", "</s>"}
+#define MISTRAL MISTRAL_SYS(SYS_REFUSED)
 #define GEMMA                                                                                \
     .begin = "<bos>", .open = {"", "<start_of_turn>user\n", "<start_of_turn>model\n"},       \
     .close = {"", "<end_of_turn>\n", "<end_of_turn>\n"}, .answer = "<start_of_turn>model\n", \
-    .trim = true, .alternate = true, .end_of_turn = "<end_of_turn>",                         \
+    .trim = TRIM_ALL, .alternate = true, .end_of_turn = "<end_of_turn>",                         \
     .control = {"<bos>", "<start_of_turn>", "<end_of_turn>"}
 
 static const struct rex_chat_def defs[] = {
     {.name = "chatml",
      CHATML,
      .must = {"<|im_start|>", "<|im_end|>"},
-     .never = {"<|im_sep|>", "think>", "trim", "set system_message", "[INST]",
+     .never = {"<|im_sep|>", "think>", "trim", "set system_message", "bos_token",
                "<|start_header_id|>"}},
     {.name = "qwen2.5",
      CHATML,
@@ -67,11 +72,12 @@ static const struct rex_chat_def defs[] = {
      CHATML,
      .think = true,
      .must = {"<|im_start|>", "<|im_end|>", "last_query_index", "</think>", "loop.last or"},
-     .never = {"<|im_sep|>", "| trim"}},
+     .never = {"<|im_sep|>", "| trim", "bos_token", "assistant\\n<think>", "assistant\n<think>"}},
     {.name = "llama-3",
      LLAMA3,
-     .must = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
-     .never = {"Cutting Knowledge Date", "<|im_start|>"}},
+     .must = {"<|start_header_id|>", "<|end_header_id|>", "message['content'] | trim", "<|eot_id|>",
+              "bos_token"},
+     .never = {"Cutting Knowledge Date", "<|im_start|>", "function", "tool"}},
     /* Llama 3.1 to 3.3. The date is the one that the template falls back to: the day on which a
      * program runs must not change its prompts. */
     {.name = "llama-3.1",
@@ -93,6 +99,30 @@ static const struct rex_chat_def defs[] = {
      .must = {"'[INST] ' + message['content'] + ' [/INST]'",
               "message['content'] + eos_token + ' '"},
      .never = {"<<SYS>>", "system_message"}},
+    /* The templates of the same models since mid-2024: a space more on both sides, a system
+       message. */
+    {.name = "mistral-v1",
+     MISTRAL_SYS(SYS_FIRST_USER),
+     .open = {"", " [INST] ", " "},
+     .close = {"", " [/INST]", "</s>"},
+     .must = {"' [INST] ' + system_message", "loop.first and system_message is defined",
+              "' ' + message['content'] + eos_token"},
+     .never = {"<<SYS>>", "[SYSTEM_PROMPT]"}},
+    {.name = "mistral-v3",
+     MISTRAL_SYS(SYS_LAST),
+     .trim = TRIM_ANSWERS,
+     .open = {"", "[INST] ", " "},
+     .close = {"", "[/INST]", "</s>"},
+     .must = {"\"[INST] \" + system_message", "loop.last and system_message is defined",
+              "\" \" + message[\"content\"]|trim + eos_token"},
+     .never = {"<<SYS>>", "[SYSTEM_PROMPT]"}},
+    {.name = "mistral-nemo",
+     MISTRAL_SYS(SYS_LAST),
+     .open = {"", "[INST]", ""},
+     .close = {"", "[/INST]", "</s>"},
+     .must = {"\"[INST]\" + system_message", "loop.last and system_message is defined",
+              "{{- message[\"content\"] + eos_token"},
+     .never = {"<<SYS>>", "[SYSTEM_PROMPT]"}},
     {.name = "phi-3",
      .open = {"<|system|>\n", "<|user|>\n", "<|assistant|>\n"},
      .close = {"<|end|>\n", "<|end|>\n", "<|end|>\n"},
@@ -101,6 +131,17 @@ static const struct rex_chat_def defs[] = {
      .end_of_turn = "<|end|>",
      .control = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"},
      .must = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "eos_token"},
+     .never = {"bos_token", "trim", "'system' and message['content']"}},
+    {.name = "phi-3.5",
+     .open = {"<|system|>\n", "<|user|>\n", "<|assistant|>\n"},
+     .close = {"<|end|>\n", "<|end|>\n", "<|end|>\n"},
+     .answer = "<|assistant|>\n",
+     .end = "<|endoftext|>",
+     .end_of_turn = "<|end|>",
+     .no_empty_sys = true,
+     .control = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"},
+     .must = {"'system' and message['content']", "<|user|>", "<|assistant|>", "<|end|>",
+              "eos_token"},
      .never = {"bos_token", "trim"}},
     {.name = "phi-4",
      .open = {"<|im_start|>system<|im_sep|>", "<|im_start|>user<|im_sep|>",
@@ -134,10 +175,10 @@ static rex_str str_of(const char *s) { return (rex_str){s ? s : "", s ? strlen(s
 #define ROW(i) \
     { .name = NULL, .intro = {NULL, 0}, .def = &defs[i] }
 static const struct rex_chat rows[DEFS] = {
-    ROW(0), ROW(1), ROW(2), ROW(3), ROW(4),  ROW(5),
-    ROW(6), ROW(7), ROW(8), ROW(9), ROW(10), ROW(11),
+    ROW(0), ROW(1), ROW(2),  ROW(3),  ROW(4),  ROW(5),  ROW(6),  ROW(7),
+    ROW(8), ROW(9), ROW(10), ROW(11), ROW(12), ROW(13), ROW(14), ROW(15),
 };
-_Static_assert(DEFS == 12, "one row per layout");
+_Static_assert(DEFS == 16, "one row per layout");
 
 size_t rex_chat_count(void) { return DEFS; }
 const rex_chat *rex_chat_at(size_t i) { return i < DEFS ? &rows[i] : NULL; }
@@ -331,7 +372,7 @@ static rex_status check(const struct rex_chat_def *d, const rex_msg *msg, size_t
                             "chat layout %s: message %zu has role \"%.*s\", "
                             "expected system, user or assistant",
                             d->name, i, len, msg[i].role.p);
-        if (role == 0 && (d->sys == SYS_REFUSED || (i > 0 && d->sys == SYS_FIRST_USER)))
+        if (role == 0 && (d->sys == SYS_REFUSED || (i > 0 && d->sys != SYS_TURN)))
             return rex_fail(e, REX_EFORMAT, (int64_t)i,
                             "chat layout %s: message %zu has role \"system\", "
                             "which this layout %s",
@@ -354,7 +395,7 @@ static rex_status check(const struct rex_chat_def *d, const rex_msg *msg, size_t
 
 static void put_turn(page *p, const struct rex_chat_def *d, int role, rex_str content) {
     put(p, d->open[role]);
-    put_content(p, d->trim ? trimmed(content) : content);
+    put_content(p, d->trim >> role & 1 ? trimmed(content) : content);
     put(p, d->close[role]);
 }
 
@@ -390,12 +431,14 @@ static rex_status render(const rex_chat *c, const rex_msg *msg, size_t n, bool o
     }
     for (size_t i = 0; i < n; i++) {
         const int role = role_of(msg[i].role);
-        if (role == 0 && i == 0 && (d->head || d->sys == SYS_FIRST_USER)) continue;
-        if (role == 1 && i == 1 && has_sys && d->sys == SYS_FIRST_USER) {
+        if (role == 0 && i == 0 && (d->head || d->sys != SYS_TURN)) continue;
+        if (role == 0 && d->no_empty_sys && msg[i].content.n == 0) continue;
+        const bool here = d->sys == SYS_FIRST_USER ? i == 1 : d->sys == SYS_LAST && i + 1 == n;
+        if (role == 1 && has_sys && here) {
             put(p, d->open[1]);
             put_content(p, msg[0].content);
             put(p, "\n\n");
-            put_content(p, trimmed(msg[1].content));
+            put_content(p, d->trim >> 1 & 1 ? trimmed(msg[i].content) : msg[i].content);
             put(p, d->close[1]);
         } else if (role == 2 && d->think) {
             put(p, d->open[2]);

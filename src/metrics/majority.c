@@ -35,7 +35,9 @@ typedef struct {
     bool binary;
     double *bin; /* C(x, t) at bin[x * width + t] */
     size_t width;
-    double *poly; /* width */
+    double *poly;    /* (n_ans + 1, width): products over the first rivals */
+    uint32_t *place; /* per answer: its place among the rivals */
+    size_t stale;    /* the first rival whose product is to be made anew */
     bool flip;    /* binary rewards: sum what the wrong answers win and subtract */
 } ballot;
 
@@ -83,8 +85,9 @@ static rex_status ballot_table(rex_arena *a, ballot *b, size_t width, bool *fits
     if ((double)(b->n + 1) * (double)width > REX_MAJ_TABLE) return REX_OK;
     b->width = width;
     b->bin = rex_arena_take(a, (b->n + 1) * width, sizeof *b->bin, e);
-    b->poly = b->bin ? rex_arena_take(a, width, sizeof *b->poly, e) : NULL;
-    if (!b->poly) return REX_ENOMEM;
+    b->poly = b->bin ? rex_arena_take(a, (b->n_ans + 1) * width, sizeof *b->poly, e) : NULL;
+    b->place = b->poly ? rex_arena_take(a, b->n_ans + 1, sizeof *b->place, e) : NULL;
+    if (!b->place) return REX_ENOMEM;
     double *row = b->bin;
     for (size_t t = 0; t < width; t++) row[t] = t == 0 ? 1.0 : 0.0;
     for (size_t x = 1; x <= b->n; x++, row += width) {
@@ -143,23 +146,38 @@ static double fill_single(const ballot *b, uint32_t a, size_t m, size_t places,
     return ways;
 }
 
-/* The same by multiplying out; `rest` samples belong to nobody who can reach m votes. */
-static double fill_poly(const ballot *b, uint32_t a, size_t m, size_t places, size_t rest) {
-    double *const poly = b->poly;
-    memcpy(poly, b->bin + rest * b->width, (places + 1) * sizeof *poly);
+/* y += f x, four at a time: the elements do not wait for each other. */
+static void add_scaled(double *restrict y, const double *restrict x, double f, size_t n) {
+    size_t t = 0;
+    for (; t + 4 <= n; t += 4) {
+        y[t] += f * x[t];
+        y[t + 1] += f * x[t + 1];
+        y[t + 2] += f * x[t + 2];
+        y[t + 3] += f * x[t + 3];
+    }
+    for (; t < n; t++) y[t] += f * x[t];
+}
+
+/* The same by multiplying out; `rest` samples belong to nobody who can reach m votes. Rival i's
+ * product stands in row i+1 of `poly`: only those from b->stale on are made anew, and a rival who
+ * has fewer than m rows behind p changes no more. */
+static double fill_poly(ballot *b, uint32_t a, size_t m, size_t places, size_t rest) {
+    double *now = b->poly;
+    size_t i = 0;
+    if (b->stale == 0) memcpy(now, b->bin + rest * b->width, (places + 1) * sizeof *now);
     for (uint32_t x = 0; x < b->n_ans; x++) {
         if (x == a || b->count[x] < m) continue;
         const double *const f = b->bin + (size_t)b->count[x] * b->width;
-        const double tie = choose(b, b->after[x], m);
-        for (size_t t = places; t > 0; t--) {
-            const size_t top = t < m ? t : m - 1;
-            double sum = poly[t];
-            for (size_t s = 1; s <= top; s++) sum += f[s] * poly[t - s];
-            if (t >= m) sum += tie * poly[t - m];
-            poly[t] = sum;
+        double *const next = now + b->width;
+        if (i++ >= b->stale) {
+            memcpy(next, now, (places + 1) * sizeof *now);
+            for (size_t s = 1; s < m; s++) add_scaled(next + s, now, f[s], places + 1 - s);
+            add_scaled(next + m, now, choose(b, b->after[x], m), places + 1 - m);
         }
+        now = next;
     }
-    return poly[places];
+    b->stale = i;
+    return now[places];
 }
 
 /* Sum over the first rows p of answer `a` and one m; `over` is scratch per answer. */
@@ -167,11 +185,12 @@ static double sum_first_rows(ballot *b, uint32_t a, size_t m, size_t k, double *
     const size_t places = k - m;
     const size_t others = b->n - b->count[a];
     size_t rest = others;
-    bool rivals = false;
+    uint32_t n_rival = 0;
+    b->stale = 0;
     for (uint32_t x = 0; x < b->n_ans; x++) {
         b->after[x] = b->count[x];
         if (x == a || b->count[x] < m || places < m) continue;
-        rivals = true;
+        b->place[x] = n_rival++;
         rest -= b->count[x];
         over[x] = 0.0;
         if (places < 2 * m)
@@ -182,13 +201,15 @@ static double sum_first_rows(ballot *b, uint32_t a, size_t m, size_t k, double *
     for (size_t p = 0; p < b->n; p++) {
         const uint32_t x = b->loc[p];
         if (x == NO_VOTE) continue;
+        if (x != a && places >= m && b->after[x] >= m && b->place[x] < b->stale)
+            b->stale = b->place[x];
         b->after[x]--;
         if (x != a) continue;
         if (b->after[a] + 1 < m) break;
         const double w = row_weight(b, p);
         if (w == 0.0) continue;
         double ways;
-        if (!rivals) ways = choose(b, others, places);
+        if (n_rival == 0) ways = choose(b, others, places);
         else if (places < 2 * m) ways = fill_single(b, a, m, places, over);
         else ways = fill_poly(b, a, m, places, rest);
         sum += w * choose(b, b->after[a], m - 1) * ways;

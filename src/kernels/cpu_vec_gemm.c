@@ -34,59 +34,159 @@
 
 /* ---- register tiles ---------------------------------------------------------------------- */
 
-/* `rows` is a constant at every call, so each instance keeps its accumulators in registers. `ahead`
- * is touched line by line: the next panel block, wanted soon in the second-level cache. */
-HOT void tile(const int rows, int64_t k_len, const float *a, const float *b, float *y,
-              int64_t y_row, bool more, const char *ahead) {
-#define X(i) vf c##i = v_zero(), d##i = v_zero();
-    TILE_ROWS(X)
-#undef X
-    if (more) {
-#define X(i)                                                                                     \
-    if (i < rows) {                                                                              \
-        c##i = v_load(y + i * y_row);                                                            \
-        d##i = v_load(y + i * y_row + VW);                                                       \
-    }
-        TILE_ROWS(X)
-#undef X
-    }
-    for (int64_t k = 0; k < k_len; k++) {
-        const vf b0 = v_load(b);
-        const vf b1 = v_load(b + VW);
-        __builtin_prefetch(ahead, 0, 2);
-        ahead += 64;
-        if (VW == 16) { /* narrower tiles have no load to spare, and do not outrun the cache */
-            __builtin_prefetch(a + ROWS_AHEAD * TILE_M, 0, 3);
-            __builtin_prefetch(b + PANEL_AHEAD * REX_PANEL, 0, 3);
-            __builtin_prefetch(b + PANEL_AHEAD * REX_PANEL + 16, 0, 3);
-        }
-#define X(i)                                                                                     \
+/* How the columns of a tile lie: as f32, or as pairs of bf16 that the tile leaves behind as f32, so
+ * that the first tile of rows widens for all others while it computes. */
+enum { PLAIN, PAIRS, PAIRS_TURNED };
+
+typedef struct {
+    int64_t k_len;
+    const float *a;        /* packed rows [k_len][TILE_M] */
+    const float *b;        /* PLAIN: [k_len][32] */
+    const uint16_t *pairs; /* else: [k_len/2][32][2] */
+    float *wide;           /* and where it goes as [k_len][32] */
+    const float *from;     /* accumulators so far, or NULL */
+    float *y;
+    int64_t from_row, y_row;
+    const float *bias, *add; /* edges, or NULL */
+    int64_t add_row;
+    const char *ahead; /* wanted soon in the second-level cache: `pace` bytes of it a step */
+    int64_t pace;
+} tile_job;
+
+/* A step of k: `x` at a, columns b0 and b1. */
+#define TILE_FMA(i)                                                                              \
     if (i < rows) {                                                                              \
         const vf x = v_set(a[i]);                                                                \
         c##i = v_fma(x, b0, c##i);                                                               \
         d##i = v_fma(x, b1, d##i);                                                               \
     }
-        TILE_ROWS(X)
-#undef X
-        a += TILE_M;
-        b += REX_PANEL;
+
+/* The same with columns from one half of the pairs at p, left at w. */
+#define TILE_HALF(high)                                                                          \
+    {                                                                                            \
+        const vf b0 = half(p, high);                                                             \
+        const vf b1 = half(p + 2 * VW, high);                                                    \
+        v_store(w, b0);                                                                          \
+        v_store(w + VW, b1);                                                                     \
+        tile_call(a, (const char *)(p + PANEL_AHEAD * REX_PANEL), ahead);                        \
+        TILE_ROWS(TILE_FMA)                                                                      \
+        ahead += t->pace;                                                                        \
+        a += TILE_M;                                                                             \
+        w += REX_PANEL;                                                                          \
     }
+
+HOT vf half(const uint16_t *p, bool high) {
+    vf a, b;
+    v_load_pairs(p, &a, &b);
+    return high ? b : a;
+}
+
+/* Narrower tiles have no load to spare for these, and do not outrun the cache. */
+HOT void tile_call(const float *a, const char *b, const char *ahead) {
+    __builtin_prefetch(ahead, 0, 2);
+    if (VW == 16) {
+        __builtin_prefetch(a + ROWS_AHEAD * TILE_M, 0, 3);
+        __builtin_prefetch(b, 0, 3);
+        __builtin_prefetch(b + 64, 0, 3);
+    }
+}
+
+/* `rows` and `how` are constants at every call, so each instance keeps its accumulators in
+ * registers. Columns c .. c+2*VW-1 of the job. */
+HOT void tile(const int rows, const int how, const tile_job *t, int64_t c) {
+    const float *a = t->a;
+    const char *ahead = t->ahead;
+#define X(i) vf c##i = v_zero(), d##i = v_zero();
+    TILE_ROWS(X)
+#undef X
+    if (t->from != NULL) {
+        const float *from = t->from + c;
 #define X(i)                                                                                     \
     if (i < rows) {                                                                              \
-        v_store(y + i * y_row, c##i);                                                            \
-        v_store(y + i * y_row + VW, d##i);                                                       \
+        c##i = v_load(from + i * t->from_row);                                                   \
+        d##i = v_load(from + i * t->from_row + VW);                                              \
+    }
+        TILE_ROWS(X)
+#undef X
+    }
+    if (how == PLAIN) {
+        const float *b = t->b + c;
+        for (int64_t k = 0; k < t->k_len; k++) {
+            const vf b0 = v_load(b);
+            const vf b1 = v_load(b + VW);
+            tile_call(a, (const char *)(b + PANEL_AHEAD * REX_PANEL), ahead);
+            TILE_ROWS(TILE_FMA)
+            ahead += t->pace;
+            a += TILE_M;
+            b += REX_PANEL;
+        }
+    } else {
+        const uint16_t *p = t->pairs + 2 * c;
+        float *w = t->wide + c;
+        for (int64_t k = 0; k < t->k_len; k += 2, p += 2 * REX_PANEL) {
+            TILE_HALF(how == PAIRS_TURNED)
+            if (k + 1 == t->k_len) break;
+            __asm__("" : "+r"(p)); /* load it again: there is no register to keep it in */
+            TILE_HALF(how == PAIRS)
+        }
+    }
+    if (t->bias != NULL) {
+        const vf b0 = v_load(t->bias + c);
+        const vf b1 = v_load(t->bias + c + VW);
+#define X(i) c##i = v_add(c##i, b0), d##i = v_add(d##i, b1);
+        TILE_ROWS(X)
+#undef X
+    }
+    if (t->add != NULL) {
+        const float *add = t->add + c;
+#define X(i)                                                                                     \
+    if (i < rows) {                                                                              \
+        c##i = v_add(c##i, v_load(add + i * t->add_row));                                        \
+        d##i = v_add(d##i, v_load(add + i * t->add_row + VW));                                   \
+    }
+        TILE_ROWS(X)
+#undef X
+    }
+    float *y = t->y + c;
+#define X(i)                                                                                     \
+    if (i < rows) {                                                                              \
+        v_store(y + i * t->y_row, c##i);                                                         \
+        v_store(y + i * t->y_row + VW, d##i);                                                    \
     }
     TILE_ROWS(X)
 #undef X
 }
 
-static void tile_any(int rows, int64_t k_len, const float *a, const float *b, float *y,
-                     int64_t y_row, bool more, const char *ahead) {
+static void tile_plain(int rows, const tile_job *t, int64_t c) {
     switch (rows) {
-#define X(i) case i + 1: tile(i + 1, k_len, a, b, y, y_row, more, ahead); break;
+#define X(i) case i + 1: tile(i + 1, PLAIN, t, c); break;
         TILE_ROWS(X)
 #undef X
     }
+}
+
+static void tile_pairs(int rows, const tile_job *t, int64_t c) {
+    switch (rows) {
+#define X(i) case i + 1: tile(i + 1, PAIRS, t, c); break;
+        TILE_ROWS(X)
+#undef X
+    }
+}
+
+static void tile_turned(int rows, const tile_job *t, int64_t c) {
+    switch (rows) {
+#define X(i) case i + 1: tile(i + 1, PAIRS_TURNED, t, c); break;
+        TILE_ROWS(X)
+#undef X
+    }
+}
+
+/* A tile of rows by all columns of a panel. */
+static void tile_panel(int rows, int how, const tile_job *t) {
+    void (*const run)(int, const tile_job *, int64_t) = how == PLAIN   ? tile_plain
+                                                        : how == PAIRS ? tile_pairs
+                                                                       : tile_turned;
+    for (int64_t c = 0; c < REX_PANEL; c += TILE_N) run(rows, t, c);
 }
 
 /* ---- strips ------------------------------------------------------------------------------ */
@@ -179,10 +279,16 @@ static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_
     } else if (rows > 2 && (wide <= VW || wide % VW == 0)) {
         for (; k + VW <= n; k += VW)
             for (int r0 = 0; r0 < rows; r0 += VW) {
+                const float *at = x + r0 * j->x_row + k; /* the last row stands for missing ones */
                 vf t[VW];
-                for (int r = 0; r < VW; r++)
-                    t[r] = r0 + r < rows ? v_load(x + (r0 + r) * j->x_row + k) : v_zero();
+#pragma GCC unroll 16
+                for (int r = 0; r < VW; r++) {
+                    t[r] = v_load(at);
+                    __builtin_prefetch(at + 64, 0, 3);
+                    if (r0 + r + 1 < rows) at += j->x_row;
+                }
                 v_transpose(t);
+#pragma GCC unroll 16
                 for (int i = 0; i < VW; i++) {
                     const vf v = j->bf16 ? v_near_bf16(t[i ^ 1]) : t[i];
                     v_store(dst + (k + i) * wide + r0, v);
@@ -199,16 +305,6 @@ static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_
 }
 
 /* ---- widening panels --------------------------------------------------------------------- */
-
-static void widen_pairs(float *dst, const uint16_t *src, int64_t n, bool bf16) {
-    for (int64_t k = 0; k < n; k += 2, src += 2 * REX_PANEL, dst += 2 * REX_PANEL)
-        for (int c = 0; c < REX_PANEL; c += VW) {
-            vf a, b;
-            v_load_pairs(src + 2 * c, &a, &b);
-            v_store(dst + c, bf16 ? b : a);
-            v_store(dst + REX_PANEL + c, bf16 ? a : b);
-        }
-}
 
 /* Activations (K, N) where they lie, columns n0 .. n0+cols-1, others zero. */
 static void widen_rows(float *dst, const rex_gemm *j, int64_t n0, int64_t k0, int64_t k1) {
@@ -257,9 +353,7 @@ static const float *widen(const rex_gemm *j, int64_t p, int64_t k0, int64_t k1, 
                     v_near_bf16(v_load(f + i)));
         break;
     }
-    case REX_K_BF16:
-        widen_pairs(room, (const uint16_t *)(const void *)panel + k0 * REX_PANEL, k1 - k0, j->bf16);
-        return room;
+    case REX_K_BF16: break; /* the first tile does it */
     case REX_K_F16:
         for (int64_t i = 0; i < (k1 - k0) * REX_PANEL; i += VW) {
             vf v = v_load_f16((const uint16_t *)(const void *)panel + k0 * REX_PANEL + i);
@@ -287,42 +381,26 @@ HOT vf edge(const rex_gemm *j, int64_t m, int64_t n, int64_t left, vf v) {
     return v;
 }
 
-/* Finished accumulators of panel p, at from[(m - m0) * row], to y. */
-static void finish(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, const float *from,
-                   int64_t row) {
+/* What becomes of the accumulators (rows, 32) of a panel that is not full. */
+typedef enum { TAKE, GIVE, GIVE_EDGES } ending;
+
+/* From y, to y, to y with its edges. */
+static void finish(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, float *acc, ending what) {
     const int64_t n = p * REX_PANEL;
     const int64_t cols = j->n - n < REX_PANEL ? j->n - n : REX_PANEL;
-    for (int64_t m = m0; m < m1; m++) {
+    for (int64_t m = m0; m < m1; m++, acc += REX_PANEL) {
         float *y = out_at(j, m, p);
         for (int64_t c = 0; c < cols; c += VW) {
             const int64_t left = cols - c < VW ? cols - c : VW;
-            v_storen(y + c, edge(j, m, n + c, left, v_loadn(from + (m - m0) * row + c, left)),
-                     left);
+            if (what == TAKE) {
+                v_store(acc + c, v_loadn(y + c, left));
+                continue;
+            }
+            vf v = v_load(acc + c);
+            if (what == GIVE_EDGES) v = edge(j, m, n + c, left, v);
+            v_storen(y + c, v, left);
         }
     }
-}
-
-/* One register tile of a panel, all its columns, in y, or with `acc` in (rows, 32) accumulators.
- * The last panel of an n that is no multiple of 32 goes through a buffer, so that nothing beyond n
- * is touched. */
-static void tile_panel(const rex_gemm *j, int64_t m, int rows, int64_t p, int64_t k_len,
-                       const float *a, const float *b, float *acc, bool more, const char *ahead) {
-    const int64_t cols = j->n - p * REX_PANEL;
-    float *y = acc != NULL ? acc : out_at(j, m, p);
-    if (cols >= REX_PANEL || acc != NULL) {
-        const int64_t y_row = acc != NULL ? REX_PANEL : j->y_row;
-        for (int c = 0; c < REX_PANEL; c += TILE_N)
-            tile_any(rows, k_len, a, b + c, y + c, y_row, more, ahead);
-        return;
-    }
-    float t[TILE_M * REX_PANEL] = { 0.0f };
-    if (more)
-        for (int r = 0; r < rows; r++)
-            memcpy(t + r * REX_PANEL, y + r * j->y_row, (size_t)cols * sizeof(float));
-    for (int c = 0; c < REX_PANEL; c += TILE_N)
-        tile_any(rows, k_len, a, b + c, t + c, REX_PANEL, more, ahead);
-    for (int r = 0; r < rows; r++)
-        memcpy(y + r * j->y_row, t + r * REX_PANEL, (size_t)cols * sizeof(float));
 }
 
 /* ---- matrix-vector ----------------------------------------------------------------------- */
@@ -465,48 +543,93 @@ static bool in_place(const rex_gemm *j) {
     return j->add == j->y;
 }
 
-/* One panel by the packed rows of k0 .. k1-1. */
+/* A block of a panel as the tiles take it: f32 in `t->b`, where it lies or from `room`, or pairs that
+ * the first tile will leave in `room`. */
+static int columns(const rex_gemm *j, int64_t p, int64_t k0, int64_t k1, float *room,
+                   tile_job *t) {
+    if (j->w.ld == 0 && j->w.type == REX_K_BF16) {
+        const char *panel = (const char *)j->w.data + (size_t)p * rex_panel_bytes(j->w.type, j->k);
+        t->pairs = (const uint16_t *)(const void *)panel + k0 * REX_PANEL;
+        t->b = t->wide = room;
+        return j->bf16 ? PAIRS_TURNED : PAIRS;
+    }
+    t->b = widen(j, p, k0, k1, room);
+    return PLAIN;
+}
+
+/* Calls up what lies `n` steps behind the block that ends at `ke`, spread over all tiles: more than a
+ * few lines in flight at a time would keep the tile's own from coming. */
+static void look_ahead(const rex_gemm *j, int64_t p, int64_t ke, int64_t n, int64_t tiles,
+                       tile_job *t) {
+    t->ahead = (const char *)t->a;
+    t->pace = 0;
+    if (j->w.ld > 0) return;
+    const size_t bytes = rex_panel_bytes(j->w.type, j->k);
+    t->ahead = (const char *)j->w.data + (size_t)p * bytes +
+               rex_panel_bytes(j->w.type, ke / 32 * 32);
+    t->pace = (int64_t)rex_panel_bytes(j->w.type, n / 32 * 32) / (tiles * n) + 1;
+    if (t->pace > 64) t->pace = 64;
+}
+
+static void call_rows(const rex_gemm *j, int64_t m, int64_t m1, int64_t p) {
+    for (int64_t r = m; r < m1 && r < m + TILE_M; r++) {
+        __builtin_prefetch(out_at(j, r, p), 1, 3);
+        __builtin_prefetch(out_at(j, r, p) + 16, 1, 3);
+    }
+}
+
+/* One panel by the packed rows of k0 .. k1-1. Between blocks of k the accumulators wait in `acc`
+ * (rows, 32); those of a last panel that is not full stay there, so that nothing beyond n is
+ * touched. */
 static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64_t k0, int64_t k1,
                      const float *a, float *room, float *acc) {
     const int64_t tiles = (m1 - m0 + TILE_M - 1) / TILE_M;
     const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0; /* slots in use */
     const int64_t steps = (deep + K_STEP - 1) / K_STEP;
     const int64_t step = steps > 1 ? ((deep + steps - 1) / steps + 1) / 2 * 2 : deep + 1;
+    const bool whole = j->n - p * REX_PANEL >= REX_PANEL;
+    const bool begun = j->more || k0 > 0; /* y holds accumulators */
+    if (!whole && begun) finish(j, m0, m1, p, acc, TAKE);
     for (int64_t s = 0; s == 0 || s < deep; s += step) {
         const int64_t n = deep - s < step ? deep - s : step;
         const int64_t ke = k0 + s + n < k1 ? k0 + s + n : k1;
-        const float *b = widen(j, p, k0 + s, ke, room);
-        const char *ahead = (const char *)j->w.data;
-        if (j->w.ld == 0)
-            ahead += (size_t)p * rex_panel_bytes(j->w.type, j->k) +
-                     rex_panel_bytes(j->w.type, ke / 32 * 32);
-        const int64_t touch =
-            j->w.ld > 0 ? 0 : (int64_t)rex_panel_bytes(j->w.type, n / 32 * 32) / 64;
-        for (int64_t t = 0; t < tiles; t++, ahead += n * 64) {
-            const int64_t m = m0 + t * (m1 - m0) / tiles;
-            const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);
-            if (acc == NULL)
-                for (int64_t r = m + rows; r < m1 && r < m + rows + TILE_M; r++) {
-                    __builtin_prefetch(out_at(j, r, p), 1, 3);
-                    __builtin_prefetch(out_at(j, r, p) + 16, 1, 3);
-                }
-            tile_panel(j, m, rows, p, n, a + (t * deep + s) * TILE_M, b,
-                       acc != NULL ? acc + (m - m0) * REX_PANEL : NULL, j->more || k0 + s > 0,
-                       t * n < touch ? ahead : (const char *)b);
+        const bool out = whole && s + n >= deep;
+        const bool edges = out && k1 == j->k;
+        const int64_t col = p * REX_PANEL;
+        tile_job t = { .k_len = n, .y_row = out ? j->y_row : REX_PANEL, .add_row = j->add_row };
+        const bool in_y = s == 0 && whole;
+        t.from_row = in_y ? j->y_row : REX_PANEL;
+        if (edges && j->bias != NULL) t.bias = j->bias + col;
+        int how = columns(j, p, k0 + s, ke, room, &t);
+        t.a = a + s * TILE_M;
+        look_ahead(j, p, ke, n, tiles, &t);
+        for (int64_t i = 0; i < tiles; i++) {
+            const int64_t m = m0 + i * (m1 - m0) / tiles;
+            const int rows = (int)(m0 + (i + 1) * (m1 - m0) / tiles - m);
+            float *const held = acc + (m - m0) * REX_PANEL;
+            t.a = a + (i * deep + s) * TILE_M;
+            t.y = out ? out_at(j, m, p) : held;
+            t.from = s > 0 || (!whole && begun) ? held : begun ? out_at(j, m, p) : NULL;
+            if (edges && j->add != NULL) t.add = j->add + m * j->add_row + col;
+            if (out) call_rows(j, m + rows, m1, p);
+            tile_panel(rows, how, &t);
+            t.ahead += n * t.pace;
+            how = PLAIN;
         }
     }
+    if (!whole) finish(j, m0, m1, p, acc, k1 == j->k ? GIVE_EDGES : GIVE);
 }
 
 /* Rows m0 .. m1-1, at most MOST: k is cut so that their packed form fits the scratch. */
 static void block(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t p1, float *room) {
     const int64_t tiles = (m1 - m0 + TILE_M - 1) / TILE_M;
-    float *acc = in_place(j) ? room + K_STEP * REX_PANEL : NULL;
-    float *a = room + K_STEP * REX_PANEL + (acc != NULL ? (m1 - m0) * REX_PANEL : 0);
-    const int64_t left = ROOM - (a - room) + K_STEP * REX_PANEL;
-    int64_t k_room = (acc == NULL && left > WARM ? WARM : left) / (tiles * TILE_M) / 2 * 2;
+    float *acc = room + K_STEP * REX_PANEL;
+    float *a = acc + (m1 - m0) * REX_PANEL;
+    const int64_t left = ROOM - (m1 - m0) * REX_PANEL;
+    int64_t k_room = (!in_place(j) && left > WARM ? WARM : left) / (tiles * TILE_M) / 2 * 2;
     const int64_t cuts = (j->k + k_room - 1) / k_room;
     if (cuts > 1) k_room = ((j->k + cuts - 1) / cuts + 1) / 2 * 2;
-    rex_dassert(acc == NULL || cuts <= 1);
+    rex_dassert(!in_place(j) || cuts <= 1);
     for (int64_t k0 = 0; k0 == 0 || k0 < j->k; k0 += k_room) {
         const int64_t k1 = k0 + k_room < j->k ? k0 + k_room : j->k;
         const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0;
@@ -515,24 +638,14 @@ static void block(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t
             const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);
             pack_rows(j, m, rows, k0, k1, TILE_M, a + t * deep * TILE_M);
         }
-        for (int64_t p = p0; p < p1; p++) {
-            if (acc != NULL && j->more)
-                for (int64_t m = m0; m < m1; m++)
-                    for (int64_t n = p * REX_PANEL; n < j->n && n < (p + 1) * REX_PANEL; n++)
-                        acc[(m - m0) * REX_PANEL + n % REX_PANEL] = out_at(j, m, p)[n % REX_PANEL];
-            panel_of(j, m0, m1, p, k0, k1, a, room, acc);
-            const bool edges = j->bias != NULL || j->add != NULL;
-            if (edges && k1 == j->k)
-                finish(j, m0, m1, p, acc != NULL ? acc : out_at(j, m0, p),
-                       acc != NULL ? REX_PANEL : j->y_row);
-        }
+        for (int64_t p = p0; p < p1; p++) panel_of(j, m0, m1, p, k0, k1, a, room, acc);
     }
 }
 
 /* Rows of a block. Rather few rows with all of k than many with a part of it: y is then touched
  * once, and panels are read again from a cache, which is cheap. In place all of k is a must. */
 static int64_t rows_at_once(const rex_gemm *j, int64_t rows) {
-    const int64_t one = j->k + (in_place(j) ? REX_PANEL : 0) + 2;
+    const int64_t one = j->k + REX_PANEL + 2;
     int64_t most = WARM / one / TILE_M * TILE_M;
     if (in_place(j)) {
         if (most < TILE_M) most = TILE_M;

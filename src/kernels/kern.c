@@ -270,10 +270,10 @@ static gemm_cut cut_gemm(const rex_gemm *j, int workers) {
     gemm_cut c;
     int64_t parts = j->m / M_STEP;
     if (parts > pieces) parts = pieces;
+    if (parts * M_MOST < j->m) parts = (j->m + M_MOST - 1) / M_MOST; /* no leftover of a few rows */
     if (parts < 1) parts = 1;
     c.m_len = (j->m + parts - 1) / parts;
     if (parts > 1) c.m_len = (c.m_len + 41) / 42 * 42;
-    if (c.m_len > M_MOST) c.m_len = M_MOST;
     if (c.m_len < 1) c.m_len = 1;
     c.m_parts = (j->m + c.m_len - 1) / c.m_len;
     int64_t want = pieces / (c.m_parts > 0 ? c.m_parts : 1);

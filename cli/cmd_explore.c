@@ -93,7 +93,7 @@ static rex_status keep(const job *j, rex_trial *t, const rex_cli_folder *f, rex_
                        rex_err *e) {
     const explore_opts *const o = j->o;
     const char *const fact[] = {"task", o->task, "model", o->model,
-                                "pool", o->from, "rules", o->rules};
+                                "pool", o->from};
     rex_str orders;
     REX_TRY(rex_trial_text(t, REX_TRIAL_ORDERS, NULL, j->a, &orders, e));
     REX_TRY(rex_cli_put(f, "orders.jsonl", orders, j->a, e));

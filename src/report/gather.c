@@ -89,21 +89,44 @@ static void put_fact(rex_jw *w, const char *name, const char *fmt, long long v) 
     rex_jw_arr_end(w);
 }
 
+static void put_fact_text(rex_jw *w, const char *name, rex_str text) {
+    rex_jw_arr(w);
+    rex_jw_cstr(w, name);
+    rex_jw_str(w, text);
+    rex_jw_arr_end(w);
+}
+
+/* "1, top-p 0.9": how a model was sampled; not where a pool was brought. */
+static void put_sampler(gather *g) {
+    const rex_jval *const o = rex_json_get(g->run, "options");
+    const rex_jval *const model = rex_json_get(o, "model");
+    static const char *const key[4] = { "temperature", "top_p", "top_k", "min_p" };
+    static const char *const form[4] = { "%g", ", top-p %g", ", top-k %g", ", min-p %g" };
+    static const double silent[4] = { -1.0, 1.0, 0.0, 0.0 };
+    char text[96] = "";
+    if (!model || model->kind != REX_J_STR) return;
+    for (int i = 0; i < 4; i++) {
+        rex_err quiet;
+        double v = silent[i];
+        const rex_jval *const x = rex_json_get(o, key[i]);
+        if (!x || rex_json_f64(x, key[i], &v, &quiet) != REX_OK || v == silent[i]) continue;
+        const size_t n = strlen(text);
+        snprintf(text + n, sizeof text - n, form[i], v);
+    }
+    if (text[0]) put_fact_text(g->w, "temperature", rex_str_of(text));
+}
+
+/* What the run says of itself, then what its options and its pool say. */
 static void put_facts(gather *g, const rex_records *r) {
     rex_jw_key(g->w, "facts");
-    const rex_jval *const told = rex_json_get(g->run, "facts");
-    if (told) {
-        rex_jw_val(g->w, told);
-        return;
-    }
     rex_jw_arr(g->w);
+    const rex_jval *const told = rex_json_get(g->run, "facts");
     const rex_jval *const command = rex_json_get(g->run, "command");
-    if (command && command->kind == REX_J_STR) {
-        rex_jw_arr(g->w);
-        rex_jw_cstr(g->w, "made by");
-        rex_jw_str(g->w, command->u.s);
-        rex_jw_arr_end(g->w);
-    }
+    for (uint32_t i = 0; told && told->kind == REX_J_ARR && i < told->n; i++)
+        rex_jw_val(g->w, &told->u.c.item[i]);
+    if (!told && command && command->kind == REX_J_STR)
+        put_fact_text(g->w, "made by", command->u.s);
+    put_sampler(g);
     if (r) {
         put_fact(g->w, "problems", "%lld", (long long)rex_records_groups(r));
         put_fact(g->w, "samples", "%lld", (long long)rex_records_rows(r));

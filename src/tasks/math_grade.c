@@ -114,13 +114,13 @@ static outcome one_reading(rex_arena *a, rex_str gold, rex_str resp, int reading
 }
 
 /* All readings that the texts leave open, joined. */
-static outcome all_readings(rex_arena *a, rex_str gold, rex_str resp, bool identity, rex_err *e) {
-    int64_t steps = REX_MX_STEPS;
-    outcome best = one_reading(a, gold, resp, 0, identity, &steps, e);
+static outcome all_readings(rex_arena *a, rex_str gold, rex_str resp, bool identity, int64_t *steps,
+                            rex_err *e) {
+    outcome best = one_reading(a, gold, resp, 0, identity, steps, e);
     int seen = best.seen;
     for (int bits = 1; bits <= REX_RD_ALL && best.fault != REX_MF_NOMEM; bits++) {
         if (bits & ~seen) continue; /* only places that exist */
-        const outcome o = one_reading(a, gold, resp, bits, identity, &steps, e);
+        const outcome o = one_reading(a, gold, resp, bits, identity, steps, e);
         if (o.fault == REX_MF_NOMEM) return o;
         seen |= o.seen;
         const bool either = (bits & ~(REX_RD_LOG10 | REX_RD_RAD)) == 0;
@@ -205,13 +205,13 @@ rex_status rex_math_grade_with(rex_str gold, rex_str response, int flags, rex_ar
     }
     outcome best = { 0 };
     bool list = false, first = true;
+    int64_t steps = REX_MX_STEPS; /* for all pairs together: a verdict has one bound */
     for (int k = 0; k < 4; k++) { /* last box or list, of the gold and of the response */
         const rex_str a = k & 2 ? g.list : g.text, b = k & 1 ? r.list : r.text;
         if (!a.p || !b.p || (k && (!a.n || !b.n))) continue;
         const bool same = identity && rex_str_eq(a, b);
-        int64_t steps = REX_MX_STEPS;
         outcome o = same ? one_reading(scratch, a, b, 0, true, &steps, e)
-                         : all_readings(scratch, a, b, identity, e);
+                         : all_readings(scratch, a, b, identity, &steps, e);
         if (o.fault == REX_MF_NOMEM) return REX_ENOMEM;
         if (same && !o.gold_bad) o = (outcome){ .r = REX_EQ };
         /* the gold's last box alone, where it offers a list: not the whole key */

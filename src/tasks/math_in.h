@@ -24,7 +24,7 @@ enum {
     REX_MX_NODES = 3000,    /* nodes of one tree */
     REX_MX_BYTES = 4000,    /* length of an answer that is read */
     REX_MX_BITS = 1 << 16,  /* size of an integer */
-    REX_MX_STEPS = 400000,  /* elementary steps of one pair of texts, over all readings */
+    REX_MX_STEPS = 250000,  /* elementary steps of one verdict, over all texts and readings */
 };
 
 typedef enum {

@@ -141,6 +141,8 @@ lint:
 	@sh scripts/lint.sh full
 model: $(OUT)/repexp
 	@sh scripts/make-model.sh $(OUT)/repexp
+results-llm: $(OUT)/repexp
+	@sh scripts/results-llm.sh $(OUT)/repexp
 results: $(OUT)/repexp
 	@sh scripts/results.sh $(OUT)/repexp
 man: $(OUT)/repexp
@@ -156,5 +158,5 @@ $(OUT)/gen/page_html.h: src/report/page.html scripts/embed.sh
 	@sh scripts/embed.sh $< page_html > $@.tmp && mv $@.tmp $@
 clean:
 	rm -rf $(OUT)
-.PHONY: all run test unit programs test-slow torture fuzz-replay fuzz bench lint model results man install \
+.PHONY: all run test unit programs test-slow torture fuzz-replay fuzz bench lint model results results-llm man install \
         uninstall clean

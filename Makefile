@@ -131,12 +131,11 @@ fuzz-replay: $(FUZZ)
 	@sh scripts/test.sh fuzz $(OUT)/log $(FUZZ)
 test-slow torture fuzz: all
 	@OUT=$(OUT) MAKE="$(MAKE)" CC="$(CC)" sh scripts/test-slow.sh $@
-bench: $(BENCH)
-	@for b in $(BENCH); do echo "== $$b"; $$b || exit 1; done
-bench-select: $(OUT)/bench/bench_select
-	@$(or $(PYTHON),python3) bench/select_numpy.py $<
-bench-%: $(OUT)/bench/bench_%
-	@$<
+bench: bench-programs
+	@BUILD=$(OUT) python3 scripts/bench.py --write
+bench-programs: $(BENCH)
+bench-%: bench-programs
+	@BUILD=$(OUT) python3 scripts/bench.py $*
 lint:
 	@sh scripts/lint.sh full
 model: $(OUT)/repexp
@@ -158,5 +157,5 @@ $(OUT)/gen/page_html.h: src/report/page.html scripts/embed.sh
 	@sh scripts/embed.sh $< page_html > $@.tmp && mv $@.tmp $@
 clean:
 	rm -rf $(OUT)
-.PHONY: all run test unit programs test-slow torture fuzz-replay fuzz bench lint model results results-llm man install \
+.PHONY: all run test unit programs test-slow torture fuzz-replay fuzz bench bench-programs lint model results results-llm man install \
         uninstall clean

@@ -39,7 +39,7 @@ finish() {
 }
 
 step lint sh scripts/lint.sh full
-step build build OUT="$OUT" programs || finish
+step build build OUT="$OUT" programs bench-programs || finish
 step exports sh scripts/check-exports.sh "$OUT/librepexp.so"
 step header sh scripts/check-header.sh
 # shellcheck disable=SC2046

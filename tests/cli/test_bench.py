@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""What docs/performance.md shows between its marks is what the benchmarks print today: the same rows, figures aside.
+The parts that need no rival and little time."""
+import importlib.util
+import os
+import unittest
+
+import repexp
+
+os.environ.setdefault("BUILD", os.path.dirname(repexp.PROGRAM))
+spec = importlib.util.spec_from_file_location("bench", "scripts/bench.py")
+bench = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bench)
+
+
+class Bench(unittest.TestCase):
+    def same(self, part):
+        if not os.path.exists(bench.PARTS[part][0][0]):
+            self.skipTest("no %s: make bench-programs" % bench.PARTS[part][0][0])
+        self.assertEqual(bench.shape(bench.kept(part)), bench.shape(bench.run(part, True)))
+
+    def test_json(self):
+        self.same("json")
+
+    def test_records(self):
+        self.same("records")
+
+    def test_every_part_has_its_marks(self):
+        for part in bench.PARTS:
+            self.assertTrue(bench.shape(bench.kept(part)), part)
+
+
+if __name__ == "__main__":
+    repexp.main()

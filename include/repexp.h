@@ -1024,6 +1024,23 @@ REX_API void rex_sft_defaults(rex_sft_opts *o);
  */
 REX_API REX_MUST rex_status rex_sft_run(const rex_sft_opts *o, rex_err *e);
 
+/* ---- models written anew: adapters merged, folders to GGUF -------------------------------- */
+
+typedef enum { REX_WEIGHTS_F32, REX_WEIGHTS_F16, REX_WEIGHTS_BF16, REX_WEIGHTS_Q8_0 } rex_weights_as;
+typedef struct {
+    size_t size;
+    const char *model;     /* folder or GGUF */
+    const char *adapter;   /* merged into the weights: W + scale * B A; NULL: none */
+    const char *tokenizer; /* NULL: the model's own */
+    const char *out;       /* a new folder, or with `gguf` a file */
+    bool gguf, no_tokenizer;
+    rex_weights_as type;   /* of matrices; vectors of a GGUF are f32, q8_0 is for GGUF alone */
+} rex_export_opts;
+REX_API void rex_export_defaults(rex_export_opts *o);
+/* Writes aside and renames: whole or not at all. A GGUF file is read back first; what it cannot say
+ * exactly (a layout of layers, a way of cutting texts) is REX_EUNSUP. */
+REX_API REX_MUST rex_status rex_export_run(const rex_export_opts *o, rex_err *e);
+
 /* ---- report: run folders to a page ------------------------------------------------------- */
 
 typedef struct {

@@ -125,6 +125,9 @@ const char *rex_arch_names(void);
 const char *rex_slot_hf(const rex_arch *a, rex_slot slot);
 const char *rex_slot_gguf(rex_slot slot);
 bool rex_slot_per_layer(rex_slot slot);
+/* Where a GGUF file of an architecture that is `gguf_permuted` keeps row r of q or k, heads of hd
+ * rows: interleaved pairs. hd 0: where it is. */
+int64_t rex_gguf_row(int64_t r, int64_t hd);
 
 /* Reads a config document of the given architecture into a shape; arrays go to `arena`. `what`
  * names the document. `context`: positions wanted, 0 for the model's own number. */

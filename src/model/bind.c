@@ -67,7 +67,7 @@ typedef struct {
 
 enum { STAGE_ROWS = 16 };
 
-static int64_t source_row(int64_t r, int64_t hd) {
+int64_t rex_gguf_row(int64_t r, int64_t hd) {
     if (hd <= 0) return r;
     const int64_t head = r / hd, i = r % hd, half = hd / 2;
     return head * hd + (i < half ? 2 * i : 2 * (i - half) + 1);
@@ -82,7 +82,7 @@ static void stage_rows(void *ud, size_t item, int worker) {
     const int64_t to = from + STAGE_ROWS < s->t->rows ? from + STAGE_ROWS : s->t->rows;
     for (int64_t r = from; r < to; r++) {
         uint8_t *out = s->out + (size_t)r * s->row_bytes;
-        const int64_t src = source_row(r, s->hd);
+        const int64_t src = rex_gguf_row(r, s->hd);
         if (raw) memcpy(out, s->t->data.p + (size_t)src * s->t->row_bytes, s->row_bytes);
         else rex_tensor_get_f32(s->t, src, 0, s->t->cols, (float *)(void *)out);
     }
@@ -237,7 +237,7 @@ static rex_status lin(walk *w, int layer, rex_lin_id id, rex_slot slot, int64_t 
         const int64_t hd = rows / turn;
         float *v = rex_arena_take(w->m->arena, (size_t)rows, sizeof *v, e);
         if (!v) return REX_ENOMEM;
-        for (int64_t i = 0; i < rows; i++) v[i] = l->bias[source_row(i, hd)];
+        for (int64_t i = 0; i < rows; i++) v[i] = l->bias[rex_gguf_row(i, hd)];
         l->bias = v;
     }
     return REX_OK;

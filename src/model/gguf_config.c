@@ -82,6 +82,18 @@ static rex_status put_floats(rex_jw *w, const rex_tensor *t, const char *key, re
     return REX_OK;
 }
 
+/* Whether an attention factor is the rounded value of LongRoPE's own formula (config.c): then the
+ * formula stands, which is exact. */
+static bool follows(const rex_gguf *g, rex_str arch, const rex_gguf_meta *attn,
+                    const rex_gguf_meta *old) {
+    const rex_gguf_meta *const ctx = meta(g, arch, "context_length");
+    if (!ctx || !old || ctx->kind == REX_G_ARR || old->kind == REX_G_ARR) return false;
+    const double most = (double)rex_gguf_elem_i64(ctx, 0), was = (double)rex_gguf_elem_i64(old, 0);
+    if (!(was >= 2.0 && most > was)) return false;
+    const double scale = __builtin_sqrt(1.0 + rex_log(most / was) / rex_log(was));
+    return (float)rex_gguf_elem_f64(attn, 0) == (float)scale;
+}
+
 static rex_status put_rope(const rex_gguf *g, rex_str arch, rex_jw *w, rex_err *e) {
     const rex_gguf_meta *type = meta(g, arch, "rope.scaling.type");
     const rex_gguf_meta *factor = meta(g, arch, "rope.scaling.factor");
@@ -99,7 +111,7 @@ static rex_status put_rope(const rex_gguf *g, rex_str arch, rex_jw *w, rex_err *
         rex_jw_obj(w);
         rex_jw_key(w, "rope_type");
         rex_jw_cstr(w, "longrope");
-        if (attn && attn->kind != REX_G_ARR) {
+        if (attn && attn->kind != REX_G_ARR && !follows(g, arch, attn, old)) {
             rex_jw_key(w, "attention_factor");
             put_scalar(w, attn);
         }

@@ -137,9 +137,10 @@ static rex_status add_side(rex_run *r, rex_arena *a, const char *folder, const c
     return read_file(a, path, &r->side[r->n_side++].text, e);
 }
 
-/* The config of the base, with f32 as the type of the weights that we write. A GGUF's metadata
- * become the keys of a Hugging Face config. */
-static rex_status config_text(const rex_run *r, rex_arena *a, rex_str *out, rex_err *e) {
+/* The config of the base, with the type of the weights that we write. A GGUF's metadata become the
+ * keys of a Hugging Face config. */
+static rex_status config_text(const rex_run *r, const char *dtype, rex_arena *a, rex_str *out,
+                              rex_err *e) {
     static const char *const drop[] = {
         "dtype",      "torch_dtype", "quantization_config", "norm_weights_done", "architectures",
         "model_type", "permuted"};
@@ -164,7 +165,7 @@ static rex_status config_text(const rex_run *r, rex_arena *a, rex_str *out, rex_
         rex_jw_val(&w, &c->u.c.item[i]);
     }
     rex_jw_key(&w, "dtype");
-    rex_jw_cstr(&w, "float32");
+    rex_jw_cstr(&w, dtype);
     rex_jw_obj_end(&w);
     rex_buf_addf(&b, "\n");
     rex_status s = rex_buf_check(&b, e);
@@ -184,7 +185,8 @@ static rex_status adapter_text(const rex_run *r, const char *base, rex_arena *a,
     return s;
 }
 
-static rex_status gather_side(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_err *e) {
+rex_status rex_run_side(rex_run *r, const char *tokenizer, const char *dtype, rex_arena *a,
+                        rex_err *e) {
     static const char *const text[] = {"tokenizer.json",
                                        "tokenizer_config.json",
                                        "special_tokens_map.json",
@@ -193,29 +195,23 @@ static rex_status gather_side(rex_run *r, const rex_sft_opts *o, rex_arena *a, r
                                        "merges.txt",
                                        "chat_template.jinja",
                                        "tokenizer.model"};
-    const bool whole = !r->model->adapter; /* else the folder holds an adapter, no model */
+    const bool whole = dtype != NULL; /* else the folder holds an adapter, no model */
     r->side[0].name = whole ? "config.json" : "adapter_config.json";
     r->n_side = 1;
-    REX_TRY(whole ? config_text(r, a, &r->side[0].text, e)
+    REX_TRY(whole ? config_text(r, dtype, a, &r->side[0].text, e)
                   : adapter_text(r, r->base, a, &r->side[0].text, e));
     struct stat sb;
-    const bool given = o->tokenizer && stat(o->tokenizer, &sb) == 0;
-    if (given && !S_ISDIR(sb.st_mode) && strstr(o->tokenizer, ".json")) {
+    const bool given = tokenizer && stat(tokenizer, &sb) == 0;
+    if (given && !S_ISDIR(sb.st_mode) && strstr(tokenizer, ".json")) {
         r->side[r->n_side].name = "tokenizer.json";
-        REX_TRY(read_file(a, o->tokenizer, &r->side[r->n_side++].text, e));
+        REX_TRY(read_file(a, tokenizer, &r->side[r->n_side++].text, e));
     }
-    const char *const from = given && S_ISDIR(sb.st_mode) ? o->tokenizer : r->base;
+    const char *const from = given && S_ISDIR(sb.st_mode) ? tokenizer : r->base;
     if (stat(from, &sb) == 0 && S_ISDIR(sb.st_mode))
         for (size_t i = 0; i < sizeof text / sizeof *text; i++)
             REX_TRY(add_side(r, a, from, text[i], e));
     if (whole && stat(r->base, &sb) == 0 && S_ISDIR(sb.st_mode))
         REX_TRY(add_side(r, a, r->base, "generation_config.json", e));
-    if (whole && r->model->src.gguf)
-        rex_say(REX_LOG_WARN,
-                "%s: quantised weights were widened to f32; checkpoints are full f32 models%s; --lora "
-                "trains an adapter on the file as it is",
-                r->base,
-                r->n_side == 1 ? ", and hold no tokenizer: --tokenizer FOLDER adds one" : "");
     return REX_OK;
 }
 
@@ -291,7 +287,14 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_poo
             e, REX_EFORMAT, -1,
             "the tokenizer has %lld ids and the weights %lld: they do not belong together",
             (long long)rex_tok_size(r->tok), (long long)r->model->s.V);
-    return gather_side(r, o, a, e);
+    REX_TRY(rex_run_side(r, o->tokenizer, r->model->adapter ? NULL : "float32", a, e));
+    if (r->model->src.gguf && !r->model->adapter)
+        rex_say(REX_LOG_WARN,
+                "%s: quantised weights were widened to f32; checkpoints are full f32 models%s; "
+                "--lora trains an adapter on the file as it is",
+                r->base,
+                r->n_side == 1 ? ", and hold no tokenizer: --tokenizer FOLDER adds one" : "");
+    return REX_OK;
 }
 
 void rex_run_close(rex_run *r) {

@@ -31,6 +31,11 @@ typedef struct {
 REX_MUST rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_pool *pool,
                                  rex_err *e);
 void rex_run_close(rex_run *r);
+/* Reads what stands beside the weights into r->side: config.json, with `dtype` as the type of the
+ * weights (NULL: adapter_config.json, for a folder that holds the adapter alone), and the files of
+ * the tokenizer, the base's own or those of `tokenizer`. */
+REX_MUST rex_status rex_run_side(rex_run *r, const char *tokenizer, const char *dtype, rex_arena *a,
+                                 rex_err *e);
 /* Makes the folder and run.json; on resume compares with the one that is there and names what
  * differs. */
 REX_MUST rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e);

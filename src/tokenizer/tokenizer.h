@@ -20,4 +20,10 @@ REX_MUST rex_status rex_tok_encode_spans(const rex_tok *t, rex_str text, uint32_
                                          const rex_span *literal, size_t n_literal, rex_arena *a,
                                          rex_ids *out, size_t *lost, rex_err *e);
 
+struct rex_gguf_out;
+/* The tokenizer as metadata of a GGUF file that is being written; `what` names it in errors.
+ * REX_EUNSUP, with the reason, where GGUF cannot say exactly what it does. */
+REX_MUST rex_status rex_tok_put_gguf(const rex_tok *t, const char *what, struct rex_gguf_out *out,
+                                     rex_err *e);
+
 #endif

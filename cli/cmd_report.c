@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * cmd_report.c: run folders to one page, and to figure files for papers.
+ * cmd_report.c: run folders (or pool files) to one page, and to figure files for papers.
  */
 #include "cli.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #define REPORT_OPTS(X)                                                                      \
     REX_CLI_COMMON(X)                                                                       \
-    X(STR, out, "", 0, 0, "FILE", "the page; default: report.html in the first run folder") \
+    X(STR, out, "", 0, 0, "FILE", "the page; default: report.html in the first run's folder") \
     X(STR, title, "", 0, 0, "TEXT", "the page's title")                                     \
     X(I64, samples, "2000", 0, 2000, "N", "samples embedded for reading, at most")          \
     X(STR, figures, "", 0, 0, "DIR",                                                        \
@@ -30,9 +31,11 @@ static rex_status run(const void *given, int n_pos, char **pos, rex_err *e) {
     r.figures = o->figures;
     r.stamp = o->stamp;
     rex_buf path, line;
+    struct stat sb;
     rex_buf_init(&path, 0);
     rex_buf_init(&line, 0);
     if (o->out) rex_buf_addf(&path, "%s", o->out);
+    else if (stat(pos[0], &sb) == 0 && !S_ISDIR(sb.st_mode)) rex_buf_addf(&path, "%s.html", pos[0]);
     else rex_buf_addf(&path, "%s/report.html", pos[0]);
     rex_status s = rex_buf_check(&path, e);
     if (s == REX_OK) s = rex_report_page((const char *const *)pos, (size_t)n_pos, path.p, &r, e);
@@ -66,9 +69,8 @@ const rex_cmd rex_cmd_report = {
     .text =
         "Draws what a run folder holds: pass@k with its bands, samples-to-correct by order and by\n"
         "difficulty, the feature space of some problems with the picks numbered, training curves,\n"
-        "and the samples themselves, searchable. The page fetches nothing. At most 2,000 samples "
-        "are\n"
-        "embedded; the page names the pool for the rest.",
+        "and the samples themselves, searchable. A pool file may stand for a folder. The page\n"
+        "fetches nothing. At most 2,000 samples are embedded; it names the pool for the rest.",
     .opt = options,
     .n_opt = sizeof options / sizeof *options,
     .opt_bytes = sizeof(report_opts),

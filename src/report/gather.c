@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SCENES = 6, SCENE_POINTS = 256, STEP_POINTS = 400, TEXT_CAP = 6000 };
@@ -619,11 +620,13 @@ static rex_status put_run(gather *g, rex_records **r, rex_err *e) {
     if (!g->result) REX_TRY(load(g, "eval.json", &g->result, e));
     REX_TRY(locate(g, "pool", "pool.jsonl", &g->pool, e));
     REX_TRY(locate(g, "features", "features.npy", &g->features, e));
+    struct stat sb;
+    if (!g->pool && stat(g->folder, &sb) == 0 && S_ISREG(sb.st_mode)) g->pool = g->folder;
     const char *steps = NULL;
     REX_TRY(path_of(g, "steps.jsonl", &steps, e));
     if (!g->run && !g->result && !g->pool && !steps)
         return rex_fail(e, REX_EFORMAT, -1,
-                        "%s: no run folder: neither run.json, explore.json, eval.json, pool.jsonl "
+                        "%s: no run folder and no pool file: neither run.json, explore.json, eval.json, pool.jsonl "
                         "nor steps.jsonl is there",
                         g->folder);
     if (g->pool) {

@@ -97,6 +97,13 @@ class Report(unittest.TestCase):
         self.assertEqual((len(run["samples"]), run["omitted"]), (6, 18))
         self.assertEqual(sum(x["w"] for x in run["samples"]), 3)  # each problem's first correct one is there
 
+    def test_a_pool_file_stands_for_a_folder(self):
+        pool = os.path.join(self.dir, "mine.jsonl")
+        shutil.copy(os.path.join(self.run_dir, "pool.jsonl"), pool)
+        self.repexp("report", pool)
+        _, data = data_of(pool + ".html")
+        self.assertEqual(data["runs"][0]["passk"]["k"], [1, 2, 4, 8])
+
     def test_refusals(self):
         self.assertEqual(self.repexp("report").returncode, 2)
         r = self.repexp("report", self.dir)

@@ -4,11 +4,12 @@
  * speed. Both ceilings are measured right before and right after each figure, at the same number of
  * threads, so a share of the floor is a share of that minute. Weights are random, made on the spot.
  *
- *     bench_gen SHAPE FORMAT THREADS [REPEATS] [SCENE]   SHAPE 135m|0.5b, FORMAT
- * f32|bf16|q8_0|bf16c (bf16c: bf16 weights, bf16 compute), SCENE a letter of pdsf: prefill, decode,
- * samples, feature pairs One JSON line on stdout for each scene, medians and quartiles over the
- * repeats. With one thread all times are processor time, so that a busy machine disturbs little;
- * with more they are wall time.
+ *     bench_gen SHAPE FORMAT THREADS [REPEATS] [SCENES]
+ *
+ * SHAPE 135m|0.5b, FORMAT f32|bf16|q8_0|bf16c (bf16c: bf16 weights, bf16 compute), SCENES letters of
+ * lpdsf: load, prefill, decode, samples, feature pairs. One JSON line on stdout for each scene,
+ * medians and quartiles over the repeats. With one thread all times but those of `load` are
+ * processor time, so that a busy machine disturbs little; with more they are wall time.
  */
 #include "../src/gen/gen.h"
 
@@ -482,6 +483,41 @@ static void feature_scene(setup *u, const char *format, int repeats) {
     rex_gen_close(on);
 }
 
+static double status_mib(const char *key) {
+    char text[256];
+    double kib = 0.0;
+    FILE *f = fopen("/proc/self/status", "r");
+    if (!f) return 0.0;
+    while (fgets(text, sizeof text, f))
+        if (strncmp(text, key, strlen(key)) == 0) kib = strtod(text + strlen(key), NULL);
+    fclose(f);
+    return kib / 1024;
+}
+
+/* From the first byte of the file to the first token of a prompt of 16. */
+static void load_scene(setup *u, const char *format, double open_s, double rss, double peak) {
+    rex_ctx_opts o;
+    rex_ctx_defaults(&o);
+    o.rows = 16;
+    o.per_seq = 1024;
+    rex_ctx *c = NULL;
+    rex_err e;
+    double least;
+    const bool was = busy_clock;
+    busy_clock = false;
+    const double t = now();
+    if (rex_ctx_open(u->m, u->pool, &o, &c, &e) != REX_OK) die(&e);
+    prefill(u, c, 16, &least, (ceiling){1.0, 1.0});
+    const double first = now() - t;
+    busy_clock = was;
+    printf("{\"bench\":\"engine\",\"shape\":\"%s\",\"format\":\"%s\",\"threads\":%d,\"scene\":"
+           "\"load\",\"open_s\":%.3f,\"first_token_s\":%.3f,\"panels_mib\":%.0f,\"rss_mib\":%.0f,"
+           "\"peak_rss_mib\":%.0f}\n",
+           u->s->name, format, u->threads, open_s, open_s + first,
+           (double)u->m->info.panel_bytes / 1048576, rss, peak);
+    rex_ctx_close(c);
+}
+
 static const shape *find_shape(const char *name) {
     for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++)
         if (strcmp(SHAPES[i].name, name) == 0) return &SHAPES[i];
@@ -512,13 +548,14 @@ int main(int argc, char **argv) {
     if (rex_pool_open(u.threads, &u.pool, &e) != REX_OK) die(&e);
     const double t = rex_clock();
     if (rex_model_open(path, &o, u.pool, &u.m, &e) != REX_OK) die(&e);
-    fprintf(stderr, "loaded in %.3f s, %zu MiB of panels\n", rex_clock() - t,
-            u.m->info.panel_bytes >> 20);
+    const double open_s = rex_clock() - t;
+    const double rss = status_mib("VmRSS:"), peak_rss = status_mib("VmHWM:");
     lanes = strcmp(u.m->kern.name, "avx512") == 0 ? 16 : 8;
     read_buf = rex_mem_take(READ_BYTES, 1, &e);
     if (!read_buf) die(&e);
     memset(read_buf, 1, READ_BYTES);
     count(&u);
+    if (strchr(scenes, 'l')) load_scene(&u, format, open_s, rss, peak_rss);
     if (strpbrk(scenes, "pd")) steps_scene(&u, format, repeats, scenes);
     if (strchr(scenes, 's')) samples_scene(&u, format, repeats);
     if (strchr(scenes, 'f')) feature_scene(&u, format, repeats);

@@ -3,7 +3,8 @@
 """The engine's three scenes in PyTorch, as good as sixty lines get: one fused product for q, k, v and
 one for gate and up, the keys of a shared prompt stored once, grouped heads without copies.
 
-usage: torch_gen.py SHAPE THREADS [f32|bf16] [REPEATS]      one JSON line for each scene
+usage: torch_gen.py SHAPE THREADS [f32|bf16] [REPEATS] [SCENES]      one JSON line for each scene
+SCENES: letters of pds, as bench_gen takes them
 """
 import json
 import statistics
@@ -87,6 +88,8 @@ with torch.inference_mode():
     for scene, tokens, run in (("prefill 512", 512, lambda: prefill(prompt)),
                                ("one sequence", 47, lambda: samples(prompt[:1], 1, 48)),
                                ("64 samples of one prompt", 64 * 128, lambda: samples(prompt[:128], 64, 128))):
+        if len(sys.argv) > 5 and {"p": "p", "o": "d", "6": "s"}[scene[0]] not in sys.argv[5]:
+            continue
         took = []
         for i in range(REPEATS + (scene != "64 samples of one prompt")):
             start = time.perf_counter()

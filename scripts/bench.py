@@ -29,6 +29,7 @@ def bench(name):
 PARTS = {
     "json": ([bench("json")], ["--quick"]),
     "records": ([bench("records")], ["--quick"]),
+    "engine": (["sh", "bench/engine.sh", bench("gen"), bench("kern")], ["--quick"]),
 }
 
 
@@ -48,7 +49,7 @@ def run(part, quick):
             return None
         command = command + more
     head = machine()
-    p = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    p = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ, PYTHON=PYTHON))
     if not p.stdout:
         sys.exit("%s: no output, status %d" % (" ".join(command), p.returncode))
     return "%s\n\n%s" % (head, p.stdout.strip("\n"))

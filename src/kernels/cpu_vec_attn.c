@@ -15,6 +15,7 @@
 #define STRIP_N (2 * VW)
 /* Positions whose values are read by all strips of a block before the next ones are. */
 #define V_STEP 64
+#define CALL_LINES 12
 
 static const float lane_index[LANES] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
@@ -108,11 +109,19 @@ static float exp_row(float *s, int64_t lo, int64_t hi, float scale) {
 
 /* ---- forward ----------------------------------------------------------------------------- */
 
+/* A row of a block: one query head of one token, which sees positions lo .. hi-1. */
+typedef struct {
+    const float *q;
+    float *out, *score; /* score[position] */
+    int64_t lo, hi;
+} head_row;
+
 typedef struct {
     const rex_attn *j;
     const rex_attn_row *tok;
-    int64_t n_tok, group, h, ld;
-    float *score, *inv, *wide;
+    int64_t n_tok, group, h;
+    head_row *row; /* n_tok * group, heads of a token side by side */
+    float *wide;
 } block;
 
 static bool same_seg(const rex_kv_seg *a, const rex_kv_seg *b) {
@@ -133,21 +142,10 @@ static const float *stored(const block *b, const void *base, int64_t at, int64_t
     return b->wide;
 }
 
-/* Rows r .. r+n-1 of the block: what they see of positions p0 .. p1-1. */
-static bool limits(const block *b, int64_t r, int n, int64_t p0, int64_t p1, int64_t *lo,
-                   int64_t *hi) {
-    bool any = false;
-    for (int i = 0; i < n; i++) {
-        const rex_attn_row *t = &b->tok[(r + i) / b->group];
-        lo[i] = most(t->lo, p0);
-        hi[i] = least(t->hi, p1);
-        if (hi[i] < lo[i]) hi[i] = lo[i];
-        any = any || lo[i] < hi[i];
-    }
-    return any;
-}
+static bool sees(const head_row *w, int64_t p0, int64_t p1) { return w->lo < p1 && w->hi > p0; }
 
-/* Scores of tokens t .. u-1, which share the stretch c. */
+/* Scores of tokens t .. u-1, which share the stretch c. What lies in a key block beyond a row's own
+ * positions is computed with the rest and never looked at. */
 static void score_run(const block *b, int64_t t, int64_t u, const rex_kv_seg *c) {
     const int64_t hd = b->j->hd;
     int64_t lo = b->tok[t].lo;
@@ -159,18 +157,19 @@ static void score_run(const block *b, int64_t t, int64_t u, const rex_kv_seg *c)
     const int64_t end = least(c->n, hi - c->pos0);
     for (int64_t i = most(lo - c->pos0, 0) / REX_PANEL * REX_PANEL; i < end; i += REX_PANEL) {
         const float *keys = stored(b, c->k, b->h * c->k_head + i * hd, hd * REX_PANEL);
+        const int64_t at = c->pos0 + i;
         for (int64_t r = t * b->group; r < u * b->group; r += STRIP_M) {
+            const head_row *w = b->row + r;
             const int n = (int)least(STRIP_M, u * b->group - r);
-            int64_t from[STRIP_M], to[STRIP_M];
             const float *q[STRIP_M];
             float *y[STRIP_M];
-            if (!limits(b, r, n, c->pos0 + i, c->pos0 + i + REX_PANEL, from, to)) continue;
+            bool any = false;
             for (int k = 0; k < n; k++) {
-                const int64_t head = b->h * b->group + (r + k) % b->group;
-                q[k] = b->tok[(r + k) / b->group].q + head * hd;
-                y[k] = b->score + (r + k) * b->ld + c->pos0 + i;
+                any = any || sees(&w[k], at, at + REX_PANEL);
+                q[k] = w[k].q;
+                y[k] = w[k].score + at;
             }
-            score_block(n, hd, q, keys, y);
+            if (any) score_block(n, hd, q, keys, y);
         }
     }
 }
@@ -189,25 +188,35 @@ static void value_run(const block *b, int64_t t, int64_t u, const rex_kv_seg *c)
     for (int64_t i = most(first - c->pos0, 0); i < end; i += step) {
         const int64_t len = least(step, end - i);
         const float *v = stored(b, c->v, b->h * c->v_head + i * hd, len * hd);
+        const int64_t at = c->pos0 + i;
         for (int64_t r = t * b->group; r < u * b->group; r += STRIP_M) {
+            const head_row *w = b->row + r;
             const int n = (int)least(STRIP_M, u * b->group - r);
             int64_t lo[STRIP_M], hi[STRIP_M];
             const float *x[STRIP_M];
             float *y[STRIP_M];
-            if (!limits(b, r, n, c->pos0 + i, c->pos0 + i + len, lo, hi)) continue;
+            bool any = false;
             for (int k = 0; k < n; k++) {
-                const int64_t head = b->h * b->group + (r + k) % b->group;
-                x[k] = b->score + (r + k) * b->ld;
-                y[k] = b->tok[(r + k) / b->group].out + head * hd;
+                lo[k] = most(w[k].lo, at);
+                hi[k] = most(least(w[k].hi, at + len), lo[k]);
+                any = any || lo[k] < hi[k];
+                x[k] = w[k].score;
+                y[k] = w[k].out;
             }
-            ragged(n, lo, hi, x, v, c->pos0 + i, hd, hd, y);
+            if (any) ragged(n, lo, hi, x, v, at, hd, hd, y);
         }
     }
 }
 
+/* The first lines of what the next run reads: a stream that begins somewhere else begins slowly. */
+static void call_run(const block *b, const rex_kv_seg *c, bool values) {
+    const int64_t at = b->h * (values ? c->v_head : c->k_head);
+    const char *p = (const char *)(values ? c->v : c->k) + rex_store_row_bytes(b->j->cache, at);
+    for (int i = 0; i < CALL_LINES; i++) __builtin_prefetch(p + 64 * i, 0, 2);
+}
+
 /* Neighbouring tokens with the same stretch in slot s are one run. */
-static void each_run(const block *b,
-                     void (*run)(const block *, int64_t, int64_t, const rex_kv_seg *)) {
+static void each_run(const block *b, bool values) {
     int32_t slots = 0;
     for (int64_t t = 0; t < b->n_tok; t++)
         if (b->tok[t].n_seg > slots) slots = b->tok[t].n_seg;
@@ -217,40 +226,41 @@ static void each_run(const block *b,
             if (s >= b->tok[t].n_seg) continue;
             const rex_kv_seg *c = &b->tok[t].seg[s];
             while (u < b->n_tok && s < b->tok[u].n_seg && same_seg(c, &b->tok[u].seg[s])) u++;
-            run(b, t, u, c);
+            if (u < b->n_tok && s < b->tok[u].n_seg) call_run(b, &b->tok[u].seg[s], values);
+            if (values)
+                value_run(b, t, u, c);
+            else
+                score_run(b, t, u, c);
         }
-}
-
-static void attn_block(block *b) {
-    const int64_t hd = b->j->hd;
-    each_run(b, score_run);
-    for (int64_t t = 0; t < b->n_tok; t++)
-        for (int64_t g = 0; g < b->group; g++) {
-            const int64_t r = t * b->group + g;
-            const float sum =
-                exp_row(b->score + r * b->ld, b->tok[t].lo, b->tok[t].hi, b->j->scale);
-            b->inv[r] = 1.0f / sum;
-            memset(b->tok[t].out + (b->h * b->group + g) * hd, 0, (size_t)hd * sizeof(float));
-        }
-    each_run(b, value_run);
-    for (int64_t t = 0; t < b->n_tok; t++)
-        for (int64_t g = 0; g < b->group; g++)
-            VEC(scale)(b->tok[t].out + (b->h * b->group + g) * hd, b->inv[t * b->group + g], hd);
 }
 
 void VEC(attn)(const rex_attn *j, int64_t h, int64_t r0, int64_t r1, void *scratch) {
     const int64_t group = j->H / j->KV;
     const int64_t step = attn_tokens(group);
+    const size_t bytes = (size_t)j->hd * sizeof(float);
     for (int64_t r = r0; r < r1; r += step) {
         block b = {.j = j, .tok = j->row + r, .n_tok = least(step, r1 - r), .group = group, .h = h};
+        const int64_t rows = b.n_tok * group;
         int64_t hi = 0;
         for (int64_t t = 0; t < b.n_tok; t++) hi = most(hi, b.tok[t].hi);
         void *at = scratch;
-        b.ld = attn_score_ld(hi);
-        b.score = bump(&at, (size_t)(b.n_tok * group * b.ld) * sizeof(float));
-        b.inv = bump(&at, (size_t)(b.n_tok * group) * sizeof(float));
+        const int64_t ld = attn_score_ld(hi);
+        float *score = bump(&at, (size_t)(rows * ld) * sizeof *score);
         b.wide = bump(&at, (size_t)(REX_PANEL * j->hd) * sizeof(float));
-        attn_block(&b);
+        b.row = bump(&at, (size_t)rows * sizeof *b.row);
+        for (int64_t t = 0; t < b.n_tok; t++)
+            for (int64_t g = 0; g < group; g++, score += ld)
+                b.row[t * group + g] = (head_row){ b.tok[t].q + (h * group + g) * j->hd,
+                                                   b.tok[t].out + (h * group + g) * j->hd, score,
+                                                   b.tok[t].lo, b.tok[t].hi };
+        each_run(&b, false);
+        float *inv = bump(&at, (size_t)rows * sizeof *inv);
+        for (int64_t i = 0; i < rows; i++) {
+            inv[i] = 1.0f / exp_row(b.row[i].score, b.row[i].lo, b.row[i].hi, j->scale);
+            memset(b.row[i].out, 0, bytes);
+        }
+        each_run(&b, true);
+        for (int64_t i = 0; i < rows; i++) VEC(scale)(b.row[i].out, inv[i], j->hd);
     }
 }
 

@@ -20,6 +20,7 @@
 #define K_STEP 640
 #define ROWS_AHEAD 32
 #define PANEL_AHEAD 12
+#define ROWS_APART 16
 
 #if defined(REX_VEC_AVX512)
 #define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
@@ -269,13 +270,15 @@ static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_
     const int64_t n = k1 - k0;
     int64_t k = 0;
     if (j->x_row == 1) {
-        for (; k < n; k++)
+        for (; k < n; k++) {
+            __builtin_prefetch(x + (k + ROWS_APART) * j->x_col, 0, 2);
             for (int r = 0; r < rows; r += VW) {
                 const int left = rows - r < VW ? rows - r : VW;
                 vf v = v_loadn(x + k * j->x_col + r, left);
                 if (j->bf16) v = v_near_bf16(v);
                 v_storen(dst + slot(j->bf16, k) * wide + r, v, left);
             }
+        }
     } else if (rows > 2 && (wide <= VW || wide % VW == 0)) {
         for (; k + VW <= n; k += VW)
             for (int r0 = 0; r0 < rows; r0 += VW) {
@@ -310,7 +313,9 @@ static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_
 static void widen_rows(float *dst, const rex_gemm *j, int64_t n0, int64_t k0, int64_t k1) {
     const int64_t cols = j->n - n0 < REX_PANEL ? j->n - n0 : REX_PANEL;
     const float *src = (const float *)j->w.data + k0 * j->w.ld + n0;
-    for (int64_t k = 0; k < k1 - k0; k++)
+    for (int64_t k = 0; k < k1 - k0; k++) {
+        for (int64_t c = 0; c < REX_PANEL; c += 16) /* rows lie pages apart: nothing else calls them */
+            __builtin_prefetch(src + (k + ROWS_APART) * j->w.ld + c, 0, 2);
         for (int c = 0; c < REX_PANEL; c += VW) {
             const int64_t left = cols - c;
             vf v = left >= VW ? v_load(src + k * j->w.ld + c)
@@ -319,6 +324,7 @@ static void widen_rows(float *dst, const rex_gemm *j, int64_t n0, int64_t k0, in
             if (j->bf16) v = v_near_bf16(v);
             v_store(dst + slot(j->bf16, k) * REX_PANEL + c, v);
         }
+    }
     if (j->bf16 && (k1 - k0) % 2 != 0)
         memset(dst + (k1 - k0 - 1) * REX_PANEL, 0, REX_PANEL * sizeof(float));
 }
@@ -650,6 +656,8 @@ static int64_t rows_at_once(const rex_gemm *j, int64_t rows) {
     if (in_place(j)) {
         if (most < TILE_M) most = TILE_M;
         rex_assert(most * one <= ROOM);
+    } else if (j->w.ld > 0) {
+        most = 21 * TILE_M; /* every block of rows reads scattered columns anew */
     } else if (most < 6 * TILE_M) {
         most = 18 * TILE_M;
     }

@@ -8,9 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-REX_OPT_STRUCT(inspect_opts, REX_CLI_COMMON);
+#define OPTS(X)                                                                              \
+    REX_CLI_COMMON(X)                                                                        \
+    X(STR, adapter, "", 0, 0, "DIR", "whether this adapter fits the model, and what it adds")
+
+REX_OPT_STRUCT(inspect_opts, OPTS);
 #define REX_OPT_TYPE inspect_opts
-static const rex_opt table[] = { REX_CLI_COMMON(REX_OPT_ROW) };
+static const rex_opt table[] = { OPTS(REX_OPT_ROW) };
 
 static rex_status about(rex_arena *a, rex_str *json, rex_err *e) {
     const char *kernel[16];
@@ -105,6 +109,42 @@ static void outline(rex_buf *b, const rex_jval *v, int depth) {
     }
 }
 
+/* The description of a model with that of an adapter on top of it, which must fit. */
+static rex_status with_adapter(const char *path, const char *adapter, rex_arena *a, rex_str *json,
+                               rex_err *e) {
+    rex_model_opts o;
+    rex_model *m = NULL;
+    rex_buf b;
+    rex_jw w;
+    rex_model_defaults(&o);
+    o.config_only = true;
+    o.adapter = adapter;
+    REX_TRY(rex_model_open(path, &o, NULL, &m, e));
+    const rex_model_info *const i = rex_model_about(m);
+    rex_buf_init(&b, 0);
+    rex_buf_add(&b, json->p, json->n - 1); /* without its closing brace */
+    rex_buf_addf(&b, ",\"adapter\":");
+    rex_jw_init(&w, &b);
+    rex_jw_obj(&w);
+    rex_jw_key(&w, "path");
+    rex_jw_cstr(&w, adapter);
+    rex_jw_key(&w, "rank");
+    rex_jw_i64(&w, i->lora_rank);
+    rex_jw_key(&w, "alpha");
+    rex_jw_f64(&w, i->lora_alpha);
+    rex_jw_key(&w, "targets");
+    rex_jw_cstr(&w, i->lora_targets);
+    rex_jw_key(&w, "params");
+    rex_jw_i64(&w, i->lora_params);
+    rex_jw_obj_end(&w);
+    rex_buf_addf(&b, "}");
+    rex_status s = rex_buf_check(&b, e);
+    if (s == REX_OK) s = rex_str_copy(a, (rex_str){ b.p, b.n }, json, e);
+    rex_buf_free(&b);
+    rex_model_close(m);
+    return s;
+}
+
 static rex_status work(const inspect_opts *o, const char *path, rex_arena *a, rex_buf *b,
                        rex_err *e) {
     rex_str json;
@@ -113,6 +153,7 @@ static rex_status work(const inspect_opts *o, const char *path, rex_arena *a, re
         REX_TRY(rex_file_describe(a, path, &json, e));
     else
         REX_TRY(about(a, &json, e));
+    if (path && o->adapter && *o->adapter) REX_TRY(with_adapter(path, o->adapter, a, &json, e));
     if (o->json) {
         rex_buf_add(b, json.p, json.n);
         rex_buf_addf(b, "\n");
@@ -140,9 +181,9 @@ static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
 const rex_cmd rex_cmd_inspect = {
     .name = "inspect",
     .summary = "what is in a file: arrays, tensors, models, pools, runs",
-    .usage = "[FILE|FOLDER] [--json]",
+    .usage = "[FILE|FOLDER] [--adapter DIR] [--json]",
     .text = "Describes an .npy array, a safetensors or GGUF file, a model or run folder, a "
-            "tokenizer.json, or "
+            "tokenizer.json, an adapter (of a folder, or with --adapter on top of a model), or "
             "records (rows, prompts, which fields how many rows have, rewards, verdicts). The file "
             "is read by the "
             "same readers as everywhere, so a file that lies is refused here with the sentence "

@@ -115,6 +115,16 @@ static double farthest(const float *a, const float *b, int64_t n) {
     return most / scale;
 }
 
+static rex_status export_as(const char *model, const char *out, rex_weights_as type, rex_err *e) {
+    rex_export_opts x;
+    rex_export_defaults(&x);
+    x.model = model;
+    x.out = out;
+    x.gguf = true;
+    x.type = type;
+    return rex_export_run(&x, e);
+}
+
 /* ---- there and back ---------------------------------------------------------------------- */
 
 START_TEST(t_adapter_new_one_changes_nothing_and_a_saved_one_everything) {
@@ -159,6 +169,84 @@ START_TEST(t_adapter_new_one_changes_nothing_and_a_saved_one_everything) {
         rex_model_close(again);
         rex_model_close(whole);
     }
+} END_TEST
+
+typedef struct {
+    double logp[T];
+} seen;
+
+static void see(void *ud, int64_t i0, int64_t n, const double *logp, const double *entropy,
+                float *dlogp, float *dent) {
+    seen *const s = ud;
+    (void)entropy;
+    for (int64_t i = 0; i < n; i++) {
+        s->logp[i0 + i] = logp[i];
+        dlogp[i] = 1.0f;
+        dent[i] = 0.0f;
+    }
+}
+
+/* One token after the other as a sampler goes, and all at once as the trainer does, from a base in
+ * the form of its file: the same log-probabilities, bit for bit. */
+static void check_sampled_is_trained(const char *path, rex_compute compute) {
+    const rex_model_opts how = {.lora_rank = 5, .seed = 2, .compute = compute};
+    rex_model_opts train = how;
+    rex_ctx_opts o;
+    rex_ctx *c = NULL;
+    rex_grads *g = NULL;
+    rex_back *b = NULL;
+    rex_err e;
+    train.train = true;
+    rex_model *const m = open_with(path, how), *const t = open_with(path, train);
+    fill_b(m);
+    fill_b(t);
+    float *const x = logits_of(m, 1);
+    rex_ctx_defaults(&o);
+    o.rows = T;
+    o.per_seq = 32;
+    o.keep = true;
+    o.redo = 1;
+    CHECK_OK(rex_ctx_open(t, NULL, &o, &c, &e), e);
+    CHECK_OK(rex_grads_open(t, NULL, &g, &e), e);
+    CHECK_OK(rex_back_open(c, g, &b, &e), e);
+    rex_row row[T];
+    int32_t idx[T], target[T];
+    const int32_t seq = rex_seq_open(c);
+    for (int i = 0; i < T; i++) {
+        row[i] = (rex_row){seq, 3 + (i * 31) % 90};
+        idx[i] = i;
+        target[i] = 3 + ((i + 1) * 31) % 90;
+    }
+    seen s;
+    CHECK_OK(rex_ctx_step(c, row, T, &e), e);
+    CHECK_OK(rex_back_run(b, idx, target, T, see, &s, &e), e);
+    for (int i = 0; i < T; i++) {
+        const float *const z = x + i * m->s.V;
+        const double want = (double)z[target[i]] - rex_lse_log(m->kern.lse(z, 1.0f, m->s.V));
+        if (memcmp(&want, &s.logp[i], sizeof want) != 0)
+            rex_test_fail(__FILE__, __LINE__, "%s: token %d: sampled %.17g, trained %.17g", path, i,
+                          want, s.logp[i]);
+    }
+    free(x);
+    rex_back_close(b);
+    rex_grads_close(g);
+    rex_ctx_close(c);
+    rex_model_close(m);
+    rex_model_close(t);
+}
+
+START_TEST(t_adapter_sampled_is_trained) {
+    rex_err e;
+    char path[512];
+    for (int k = 0; k < N_GOLDEN; k++) {
+        (void)snprintf(path, sizeof path, GOLDEN "%s", golden[k]);
+        check_sampled_is_trained(path, REX_COMPUTE_F32);
+        check_sampled_is_trained(path, REX_COMPUTE_BF16);
+    }
+    (void)snprintf(path, sizeof path, "%s", rex_test_tmp("base.q8_0.gguf"));
+    CHECK_OK(export_as(GOLDEN "qwen3", path, REX_WEIGHTS_Q8_0, &e), e);
+    check_sampled_is_trained(path, REX_COMPUTE_F32);
+    check_sampled_is_trained(path, REX_COMPUTE_BF16);
 } END_TEST
 
 START_TEST(t_adapter_targets) {
@@ -231,6 +319,8 @@ START_TEST(t_adapter_config_that_lies_is_refused) {
          "`modules_to_save` is not implemented", REX_EUNSUP},
         {"{\"r\": 2, \"lora_alpha\": 4, \"rank_pattern\": {\"q_proj\": 4}}",
          "`rank_pattern` is not implemented", REX_EUNSUP},
+        {"{\"r\": 2, \"lora_alpha\": 4, \"new_config\": {\"x\": 1}}", "`new_config` is not known",
+         REX_EUNSUP},
         {"{\"r\": 2, \"lora_alpha\": 4, \"fan_in_fan_out\": true}", "`fan_in_fan_out`", REX_EUNSUP},
         {"{\"r\": 2, \"lora_alpha\": 4, \"init_lora_weights\": \"pissa_niter_4\"}",
          "changes the base", REX_EUNSUP},
@@ -315,16 +405,6 @@ static const char *variant(const char *name, const char *from, const char *to) {
     (void)snprintf(path, sizeof path, "%.300s/" GOLDEN "%s/model.safetensors", cwd, name);
     if (symlink(path, link) != 0) ck_abort_msg("cannot link %s", link);
     return folder;
-}
-
-static rex_status export_as(const char *model, const char *out, rex_weights_as type, rex_err *e) {
-    rex_export_opts x;
-    rex_export_defaults(&x);
-    x.model = model;
-    x.out = out;
-    x.gguf = true;
-    x.type = type;
-    return rex_export_run(&x, e);
 }
 
 static void same_as_gguf(const char *path) {
@@ -496,7 +576,7 @@ START_TEST(t_adapter_torture) {
 } END_TEST
 
 REX_TEST_MAIN("adapter", t_adapter_new_one_changes_nothing_and_a_saved_one_everything,
-              t_adapter_targets, t_adapter_config_that_lies_is_refused,
+              t_adapter_sampled_is_trained, t_adapter_targets, t_adapter_config_that_lies_is_refused,
               t_adapter_tensors_that_do_not_fit_are_refused,
               t_export_gguf_is_the_same_model_bit_for_bit, t_export_refuses_what_gguf_cannot_say,
               t_export_types_round_once, t_adapter_torture)

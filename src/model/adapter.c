@@ -206,7 +206,12 @@ rex_status rex_lora_config_read(const rex_model *m, const rex_jval *doc, const c
         } else if (is_one_of(key, refused)) {
             return rex_fail(e, REX_EUNSUP, v->at, "%s: byte %lld: `%.*s` is not implemented", what,
                             (long long)v->at, (int)key.n, key.p);
-        } else if (!is_one_of(key, harmless)) {
+        } else if (is_one_of(key, harmless)) {
+            continue;
+        } else if (v->kind == REX_J_TRUE || v->kind == REX_J_OBJ) { /* a method that we know not */
+            return rex_fail(e, REX_EUNSUP, v->at, "%s: byte %lld: `%.*s` is not known", what,
+                            (long long)v->at, (int)(key.n > 60 ? 60 : key.n), key.p);
+        } else {
             rex_say(REX_LOG_WARN, "%s: key `%.*s` is not known and has no effect here", what,
                     (int)(key.n > 60 ? 60 : key.n), key.p);
         }

@@ -424,6 +424,33 @@ static rex_status put_member(job *j, const char *key, const rex_jval *v) {
     return REX_OK;
 }
 
+/* An adapter in the form of PEFT: its settings and its tensors. */
+static rex_status adapter_folder(job *j) {
+    static const char *const keys[] = {"peft_type", "base_model_name_or_path", "r", "lora_alpha",
+                                       "use_rslora", "target_modules"};
+    rex_str path;
+    rex_jval *v;
+    head(j, "adapter");
+    REX_TRY(rex_str_fmt(j->a, &path, j->e, "%s/adapter_config.json", j->path));
+    REX_TRY(rex_json_load(j->a, path.p, &v, j->e));
+    rex_jw_key(&j->w, "config");
+    rex_jw_obj(&j->w);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const rex_jval *const m = rex_json_get(v, keys[i]);
+        if (m && m->kind != REX_J_OBJ) REX_TRY(put_member(j, keys[i], m));
+    }
+    rex_jw_obj_end(&j->w);
+    if (there(j->path, "adapter_model.safetensors")) {
+        rex_st *s;
+        REX_TRY(rex_str_fmt(j->a, &path, j->e, "%s/adapter_model.safetensors", j->path));
+        REX_TRY(rex_st_open(path.p, &s, j->e));
+        put_st(j, s);
+        rex_st_close(s);
+    }
+    rex_jw_obj_end(&j->w);
+    return REX_OK;
+}
+
 static rex_status model_folder(job *j) {
     static const char *const keys[] = { "architectures",
                                         "model_type",
@@ -567,8 +594,11 @@ static rex_status folder(job *j) {
     if (there(j->path, "config.json") || there(j->path, "model.safetensors") ||
         there(j->path, "model.safetensors.index.json"))
         return model_folder(j);
+    if (there(j->path, "adapter_config.json")) return adapter_folder(j);
     return rex_fail(j->e, REX_EFORMAT, -1,
-                    "folder %s: neither a run (run.json) nor a model (config.json)", j->path);
+                    "folder %s: neither a run (run.json) nor a model (config.json) nor an adapter "
+                    "(adapter_config.json)",
+                    j->path);
 }
 
 static rex_status any(job *j) {

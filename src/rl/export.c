@@ -126,7 +126,9 @@ static rex_status open_tokenizer(rex_exporting *x, rex_tok **tok, rex_err *e) {
     if (!x->o.gguf || x->o.no_tokenizer) return REX_OK;
     const char *const from = x->o.tokenizer ? x->o.tokenizer : x->o.model;
     const bool folder = stat(from, &sb) == 0 && S_ISDIR(sb.st_mode);
-    const bool none = folder && (!rex_path_join(file, sizeof file, from, "tokenizer.json") ||
+    const bool none = x->m->src.gguf && !x->o.tokenizer
+                          ? !rex_gguf_meta_find(x->m->src.gguf, "tokenizer.ggml.model")
+                          : folder && (!rex_path_join(file, sizeof file, from, "tokenizer.json") ||
                                  access(file, F_OK) != 0);
     if (none && !x->o.tokenizer) {
         rex_say(REX_LOG_WARN, "%s has no tokenizer: the GGUF file has none, either", x->o.model);

@@ -223,7 +223,8 @@ static rex_status open_tokenizer(rex_run *r, const rex_sft_opts *o, rex_arena *a
     if (!r->tok && o->tokenizer) REX_TRY(rex_tok_open(o->tokenizer, &r->tok, e));
     if (!r->tok && stat(r->base, &sb) == 0) {
         REX_TRY(join(a, r->base, "tokenizer.json", &path, e));
-        if (!S_ISDIR(sb.st_mode) || access(path, R_OK) == 0)
+        const rex_gguf *const g = r->model->src.gguf;
+        if (g ? rex_gguf_meta_find(g, "tokenizer.ggml.model") != NULL : access(path, R_OK) == 0)
             REX_TRY(rex_tok_open(r->base, &r->tok, e));
         else rex_say(REX_LOG_WARN, "%s has no tokenizer: records must hold token ids", r->base);
     }
@@ -262,6 +263,7 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_poo
         rex_str found;
         REX_TRY(join(a, o->out, "checkpoints", &folder, e));
         REX_TRY(rex_ckpt_latest(a, folder, &found, &r->from_step, e));
+        r->from = r->from_step >= 0 ? found.p : NULL;
         if (r->from_step >= 0 && (o->adapter || o->lora > 0)) {
             m.adapter = found.p;
             m.lora_rank = 0;

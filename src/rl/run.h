@@ -14,7 +14,8 @@ typedef struct {
     const char *out;
     const char
         *base; /* what the model is opened from: a checkpoint, the given model, or out/init */
-    int64_t from_step;   /* of that checkpoint; -1: none */
+    const char *from;    /* the checkpoint that is gone on with: base, or of an adapter; or NULL */
+    int64_t from_step;   /* its step; -1: none */
     rex_tok *tok;        /* owned; NULL: records must hold ids */
     const rex_chat *chat; /* NULL: none is known */
     int32_t eos;         /* -1: none */

@@ -405,7 +405,7 @@ static rex_status resume(sft *t, rex_err *e) {
     if (t->run.from_step < 0)
         return rex_run_cut(&t->run, 0, e); /* killed before its first checkpoint */
     rex_jval *state = NULL;
-    REX_TRY(rex_ckpt_load(t->a, t->run.base, t->opt, &state, e));
+    REX_TRY(rex_ckpt_load(t->a, t->run.from, t->opt, &state, e));
     REX_TRY(rex_json_i64(rex_json_get(state, "step"), "step", &t->step, e));
     const rex_jval *const data = rex_json_get(state, "data");
     char hash[32];

@@ -30,6 +30,8 @@ struct rex_back {
     int64_t *slot;                             /* parameter by (layer, slot, part), -1: none */
     void *scratch;
     size_t scratch_each;
+    rex_layer_fn watch; /* may be NULL */
+    void *watch_ud;
     void *slab; /* owned */
 };
 
@@ -144,6 +146,11 @@ void rex_back_close(rex_back *b) {
     if (!b) return;
     rex_mem_free(b->slab);
     rex_mem_free(b);
+}
+
+void rex_back_watch(rex_back *b, rex_layer_fn fn, void *ud) {
+    b->watch = fn;
+    b->watch_ud = ud;
 }
 
 /* The gradient of a parameter or of part of an adapter, or NULL where it is frozen or absent. */
@@ -599,12 +606,17 @@ rex_status rex_back_run(rex_back *b, const int32_t *idx, const int32_t *target, 
     }
     find_cuts(b, NULL, M);
     grad_norm(b, grad_of(b, -1, REX_SLOT_NORM), b->dx, b->dx, c->x_out, m->norm, c->rf, M, false);
-    for (int l = m->s.L - 1; l >= 0; l--) grad_block(b, l, M, n_doc);
+    if (b->watch) b->watch(b->watch_ud, m->s.L);
+    for (int l = m->s.L - 1; l >= 0; l--) {
+        grad_block(b, l, M, n_doc);
+        if (b->watch) b->watch(b->watch_ud, l);
+    }
     float *const de = m->s.tied ? b->g->embed : grad_of(b, -1, REX_SLOT_EMBED);
     if (de) {
         sums s = { .b = b, .y = de, .n = M };
         rex_pool_run(c->pool, (size_t)((D + ROWS - 1) / ROWS), embed_channels, &s);
     }
+    if (b->watch) b->watch(b->watch_ud, -1);
     rex_fp_leave(fp);
     return REX_OK;
 }

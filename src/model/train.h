@@ -58,6 +58,12 @@ REX_MUST rex_status rex_back_open(rex_ctx *c, rex_grads *g, rex_back **out, rex_
 void rex_back_close(rex_back *b);
 size_t rex_back_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o);
 
+/* Tells when the gradients of a layer's parameters are complete, as far as rex_back_run goes: first
+ * layer L (final norm; the head of an untied model), then L-1 .. 0, then -1 (what is left). `fn`
+ * NULL: no more. */
+typedef void (*rex_layer_fn)(void *ud, int layer);
+void rex_back_watch(rex_back *b, rex_layer_fn fn, void *ud);
+
 /* After rex_ctx_step over whole documents (each sequence new in that step): adds the gradient of
  * the loss over rows idx[0 .. n-1], whose next tokens are target[], to the slab. Allocates nothing.
  */

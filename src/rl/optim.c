@@ -10,8 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK_LOG2 = 16 };
-
 void rex_optim_defaults(rex_optim_opts *o) {
     *o = (rex_optim_opts){.lr = 1e-3,
                           .beta1 = 0.9,
@@ -35,21 +33,44 @@ double rex_lr_at(const rex_optim_opts *o, int64_t t) {
     return o->lr * (o->floor + (1.0 - o->floor) * f);
 }
 
-rex_status rex_optim_open(rex_grads *g, const rex_optim_opts *o, rex_optim **out, rex_err *e) {
+/* The spans, with their places among the moments, and the chunks of all parameters. */
+static rex_status lay_out(rex_optim *p, const rex_span *span, size_t n_span, rex_err *e) {
+    const rex_grads *const g = p->g;
+    p->chunk = rex_mem_take(g->n + 1, sizeof *p->chunk, e);
+    p->span = p->chunk ? rex_mem_take((span ? n_span : g->n) + 1, sizeof *p->span, e) : NULL;
+    if (!p->span) return REX_ENOMEM;
+    for (size_t i = 0; i < g->n; i++) {
+        const size_t n = g->off[i + 1] - g->off[i];
+        p->chunk[i + 1] = p->chunk[i] + (n + REX_CHUNK - 1) / REX_CHUNK;
+        if (n && !span)
+            p->span[p->n_span++] = (rex_span){ .param = i, .at = g->off[i], .n = n,
+                                               .chunk = p->chunk[i] };
+    }
+    if (span) memcpy(p->span, span, n_span * sizeof *span);
+    if (span) p->n_span = n_span;
+    for (size_t i = 0; i < p->n_span; i++) {
+        p->span[i].state = p->n;
+        p->n += p->span[i].n;
+    }
+    return REX_OK;
+}
+
+rex_status rex_optim_open_part(rex_grads *g, const rex_optim_opts *o, const rex_span *span,
+                               size_t n_span, rex_optim **out, rex_err *e) {
     if (o->state != REX_K_F32 && o->state != REX_K_BF16)
         return rex_fail(e, REX_EARG, -1, "optimiser state is f32 or bf16");
     rex_optim *const p = rex_mem_take(1, sizeof *p, e);
     if (!p) return REX_ENOMEM;
     p->o = *o;
     p->g = g;
-    p->n = g->off[g->n];
+    if (lay_out(p, span, n_span, e) != REX_OK) {
+        rex_optim_close(p);
+        return REX_ENOMEM;
+    }
     p->bytes = p->n * (o->state == REX_K_F32 ? 4u : 2u);
-    size_t largest = 0;
-    for (size_t i = 0; i < g->n; i++)
-        if (g->off[i + 1] - g->off[i] > largest) largest = g->off[i + 1] - g->off[i];
-    p->m = rex_mem_take(1, p->bytes, e);
-    p->v = p->m ? rex_mem_take(1, p->bytes, e) : NULL;
-    p->part = p->v ? rex_mem_take((largest >> CHUNK_LOG2) + 1, sizeof *p->part, e) : NULL;
+    p->m = rex_mem_take(1, p->bytes + 1, e);
+    p->v = p->m ? rex_mem_take(1, p->bytes + 1, e) : NULL;
+    p->part = p->v ? rex_mem_take(p->chunk[g->n] + 1, sizeof *p->part, e) : NULL;
     p->decays = p->part ? rex_mem_take(g->n, sizeof *p->decays, e) : NULL;
     if (!p->decays) {
         rex_optim_close(p);
@@ -61,58 +82,79 @@ rex_status rex_optim_open(rex_grads *g, const rex_optim_opts *o, rex_optim **out
     return REX_OK;
 }
 
+rex_status rex_optim_open(rex_grads *g, const rex_optim_opts *o, rex_optim **out, rex_err *e) {
+    return rex_optim_open_part(g, o, NULL, 0, out, e);
+}
+
 void rex_optim_close(rex_optim *p) {
     if (!p) return;
     rex_mem_free(p->m);
     rex_mem_free(p->v);
     rex_mem_free(p->part);
+    rex_mem_free(p->span);
+    rex_mem_free(p->chunk);
     rex_mem_free(p->decays);
     rex_mem_free(p);
 }
 
-static rex_status norm_of(const rex_optim *p, rex_pool *pool, double *norm, rex_err *e) {
+void rex_optim_sums(rex_optim *p, rex_pool *pool) {
+    const uint64_t fp = rex_fp_enter();
+    for (size_t i = 0; i < p->n_span; i++) {
+        const rex_span *const s = &p->span[i];
+        (void)rex_sumsq_run(&p->g->m->kern, pool, p->g->grad + s->at, (int64_t)s->n,
+                            p->part + s->chunk);
+    }
+    rex_fp_leave(fp);
+}
+
+rex_status rex_optim_norm(const rex_optim *p, double *norm, rex_err *e) {
     const rex_grads *const g = p->g;
+    const uint64_t fp = rex_fp_enter();
+    rex_status st = REX_OK;
     double sum = 0.0;
-    for (size_t i = 0; i < g->n; i++) {
-        if (!g->train[i]) continue;
-        const int64_t n = (int64_t)(g->off[i + 1] - g->off[i]);
-        const double s = rex_sumsq_run(&g->m->kern, pool, g->grad + g->off[i], n, p->part);
+    for (size_t i = 0; i < g->n && st == REX_OK; i++) {
+        double s = 0.0;
+        for (size_t c = p->chunk[i]; c < p->chunk[i + 1]; c++) s += p->part[c];
         if (!isfinite(s))
-            return rex_fail(e, REX_ENAN, p->t, "update %lld: the gradient of %s is not finite",
-                            (long long)p->t, g->param[i].name);
+            st = rex_fail(e, REX_ENAN, p->t, "update %lld: the gradient of %s is not finite",
+                          (long long)p->t, g->param[i].name);
         sum += s;
     }
     *norm = sqrt(sum);
-    return REX_OK;
+    rex_fp_leave(fp);
+    return st;
+}
+
+void rex_optim_update(rex_optim *p, rex_pool *pool, double norm, rex_span_fn done, void *ud) {
+    rex_grads *const g = p->g;
+    const uint64_t fp = rex_fp_enter();
+    const double t = (double)(p->t + 1);
+    rex_adamw a = { .lr = (float)rex_lr_at(&p->o, p->t), .beta1 = (float)p->o.beta1,
+                    .beta2 = (float)p->o.beta2, .eps = (float)p->o.eps,
+                    .fix1 = (float)(1.0 - rex_pow(p->o.beta1, t)),
+                    .fix2 = (float)sqrt(1.0 - rex_pow(p->o.beta2, t)), .grad_scale = 1.0f,
+                    .round_key = p->o.seed ^ (uint64_t)p->t << 32 };
+    if (p->o.clip > 0.0 && norm > p->o.clip) a.grad_scale = (float)(p->o.clip / norm);
+    const size_t each = p->o.state == REX_K_F32 ? 4 : 2;
+    for (size_t i = 0; i < p->n_span; i++) {
+        const rex_span *const s = &p->span[i];
+        a.decay = p->decays[s->param] ? (float)p->o.decay : 0.0f;
+        rex_adamw_run(&g->m->kern, pool, rex_grads_weights(g, s->param) + (s->at - g->off[s->param]),
+                      g->grad + s->at, (char *)p->m + s->state * each,
+                      (char *)p->v + s->state * each, p->o.state, (int64_t)s->n, s->at, &a);
+        if (done) done(ud, s);
+    }
+    p->t++;
+    rex_fp_leave(fp);
 }
 
 rex_status rex_optim_step(rex_optim *p, rex_pool *pool, double *norm, rex_err *e) {
-    rex_grads *const g = p->g;
-    const uint64_t fp = rex_fp_enter();
-    rex_grads_finish(g, pool);
     double found = 0.0;
-    const rex_status s = norm_of(p, pool, &found, e);
-    if (s == REX_OK) {
-        const double t = (double)(p->t + 1);
-        rex_adamw a = { .lr = (float)rex_lr_at(&p->o, p->t), .beta1 = (float)p->o.beta1,
-                        .beta2 = (float)p->o.beta2, .eps = (float)p->o.eps,
-                        .fix1 = (float)(1.0 - rex_pow(p->o.beta1, t)),
-                        .fix2 = (float)sqrt(1.0 - rex_pow(p->o.beta2, t)), .grad_scale = 1.0f,
-                        .round_key = p->o.seed ^ (uint64_t)p->t << 32 };
-        if (p->o.clip > 0.0 && found > p->o.clip) a.grad_scale = (float)(p->o.clip / found);
-        const size_t each = p->o.state == REX_K_F32 ? 4 : 2;
-        for (size_t i = 0; i < g->n; i++) {
-            if (!g->train[i]) continue;
-            const size_t at = g->off[i];
-            a.decay = p->decays[i] ? (float)p->o.decay : 0.0f;
-            rex_adamw_run(&g->m->kern, pool, rex_grads_weights(g, i), g->grad + at,
-                          (char *)p->m + at * each, (char *)p->v + at * each, p->o.state,
-                          (int64_t)(g->off[i + 1] - at), at, &a);
-        }
-        rex_grads_follow(g, pool);
-        p->t++;
-        if (norm) *norm = found;
-    }
-    rex_fp_leave(fp);
-    return s;
+    rex_grads_finish(p->g, pool);
+    rex_optim_sums(p, pool);
+    REX_TRY(rex_optim_norm(p, &found, e));
+    rex_optim_update(p, pool, found, NULL, NULL);
+    rex_grads_follow(p->g, pool);
+    if (norm) *norm = found;
+    return REX_OK;
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The front door: `make run` and `make test` install what is missing, build, and do the job.
-# OUT= is the build folder, SAN= a list of sanitizers, MPI=1 builds the rank room over MPI.
+# OUT= is the build folder, SAN= a list of sanitizers. MPI=no leaves out the plug-in for mpirun, which
+# is built wherever OpenMPI is found.
 MAKEFLAGS += -rR
 .DEFAULT_GOAL := all
 OUT    ?= build
@@ -36,7 +37,7 @@ $(OUT)/config.mk: scripts/config.sh
 	@CC="$(CC)" sh $< > $@.tmp && mv $@.tmp $@
 
 # Sources by wildcard: a new file needs no line here.
-SRC  := $(filter-out src/kernels/cpu_vec% src/kernels/cpu_bf16.c $(if $(MPI),,%/mpi.c),$(wildcard src/*/*.c))
+SRC  := $(filter-out src/kernels/cpu_vec% src/kernels/cpu_bf16.c %/mpi.c,$(wildcard src/*/*.c))
 OBJ  := $(SRC:src/%.c=$(OUT)/%.o)
 CLI  := $(patsubst cli/%.c,$(OUT)/cli/%.o,$(wildcard cli/*.c))
 TEST := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/test_*.c tests/prop_*.c))
@@ -57,15 +58,16 @@ endif
 $(OUT)/kernels/avx2/%.o:   ISA := -mavx2 -mfma -mf16c -DREX_VEC_AVX2
 $(OUT)/kernels/avx512/%.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -DREX_VEC_AVX512
 $(OUT)/kernels/neon/%.o:   ISA := -DREX_VEC_NEON
-$(OUT)/dist/%.o: CC := $(if $(MPI),mpicc,$(CC))
-MPI_FLAGS := $(if $(MPI),-DREX_MPI)
+# MPI is needed by a plug-in alone, which the program loads when an mpirun has started it.
+MPI    ?= $(shell pkg-config --exists ompi-c 2>/dev/null && echo yes)
+PLUGIN := $(if $(filter yes,$(MPI)),$(OUT)/librepexp-mpi.so)
 VERSION := $(shell sed -n 's/^.define REX_VERSION "\(.*\)"/\1/p' include/repexp.h)
 SONAME  := librepexp.so.$(firstword $(subst ., ,$(VERSION)))
 Q = $(if $(V),,@echo " $@";)
-COMPILE  = $(Q)$(CC) $(STRICT) $(LIB_CFLAGS) $(MPI_FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
-LINK     = $(Q)$(if $(MPI),mpicc,$(CC)) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(XLIBS) $(LIBS)
+COMPILE  = $(Q)$(CC) $(STRICT) $(LIB_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+LINK     = $(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(XLIBS) $(LIBS)
 
-all: $(OUT)/repexp $(OUT)/librepexp.so
+all: $(OUT)/repexp $(OUT)/librepexp.so $(PLUGIN)
 $(OUT)/librepexp.a: $(OBJ) $(VEC)
 	@rm -f $@
 	@$(AR) rcs $@ $^
@@ -73,6 +75,9 @@ $(OUT)/librepexp.so: $(OBJ) $(VEC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs -o $@ $^ $(LIBS)
 $(OUT)/repexp: $(CLI) $(OUT)/librepexp.a
 	$(LINK)
+$(OUT)/librepexp-mpi.so: src/dist/mpi.c src/dist/dist.h $(OUT)/config.mk
+	$(Q)$(CC) $(STRICT) $(CFLAGS) $(subst -I,-isystem ,$(shell pkg-config --cflags ompi-c)) \
+	    $(LDFLAGS) -shared -o $@ $< $(shell pkg-config --libs ompi-c)
 $(OBJ): $(OUT)/%.o: src/%.c $(OUT)/config.mk
 	@mkdir -p $(@D)
 	$(COMPILE)

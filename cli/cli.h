@@ -27,6 +27,7 @@ typedef struct {
     /* `pos` are the positional arguments. The status becomes the exit status: REX_OK 0, REX_EARG 2,
      * REX_ECANCEL 130, all others 1; the sentence goes to stderr. */
     rex_status (*run)(const void *opts, int n_pos, char **pos, rex_err *e);
+    bool ranks; /* may be started several times by an mpirun, to work as one */
 } rex_cmd;
 
 /* One line per command, in the order of `repexp help`. */
@@ -51,6 +52,20 @@ REX_MUST rex_status rex_cli_print(const rex_buf *b, rex_err *e);
 REX_MUST rex_status rex_cli_call(int argc, char **argv, bool quiet, rex_buf *out, rex_err *e);
 /* A note for people on stderr, unless --quiet. */
 void rex_cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- several processes (cli_ranks.c) ------------------------------------------------------ */
+
+/* Which process this is, and of how many that a launcher (mpirun) has started: 0 and 1 without. */
+int rex_cli_rank(void);
+int rex_cli_ranks(void);
+/* Refuses a command that several processes would only repeat. */
+REX_MUST rex_status rex_cli_ranks_check(const rex_cmd *c, rex_err *e);
+/* Joins the others; NULL where there are none. Rank 0 speaks for all from then on. The process
+ * closes it when its last sentence is out. */
+REX_MUST rex_status rex_cli_ranks_open(double deadline, rex_dist **out, rex_err *e);
+void rex_cli_ranks_close(void);
+/* Turns notes, progress and sentences off: another process speaks. */
+void rex_cli_mute(void);
 
 /* ---- models (engine.c) ------------------------------------------------------------------- */
 

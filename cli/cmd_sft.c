@@ -65,6 +65,10 @@
     X(I64, keep, "2", 0, 1e6, "N", "newest checkpoints kept; 0: all")                        \
     X(STR, out, "", 0, 0, "RUN", "the run's folder")                                         \
     X(STR, resume, "", 0, 0, "RUN", "go on with this run from its newest checkpoint")        \
+    X(BOOL, exact, "false", 0, 0, "",                                                        \
+      "several ranks: the same bytes on 1, 2, 4 ... of them")                                \
+    X(F64, deadline, "60", 1, 1e6, "SECONDS",                                                \
+      "several ranks: how long one may be silent")                                           \
     X(BOOL, dry_run, "false", 0, 0, "", "check everything, train nothing")
 
 REX_OPT_STRUCT(sft_opts, SFT_OPTS);
@@ -130,9 +134,9 @@ static rex_sft_opts to_run(const sft_opts *o, const char *json) {
     r.weight_decay = o->weight_decay; r.clip = o->clip; r.schedule = (rex_schedule)o->schedule;
     r.tied = o->tied; r.build_chars = o->build == 1; r.loss_on_all = o->loss_on_all;
     r.truncate = o->truncate; r.bf16 = o->compute == 1; r.state_bf16 = o->state == 1;
-    r.dry_run = o->dry_run; r.resume = o->resume != NULL;
     r.adapter = o->adapter; r.lora = o->lora; r.lora_alpha = o->lora_alpha;
     r.lora_targets = o->lora_targets;
+    r.dry_run = o->dry_run; r.resume = o->resume != NULL; r.exact = o->exact;
     return r;
 }
 
@@ -153,8 +157,9 @@ static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
         s = rex_buf_check(&json, e);
     }
     if (s == REX_OK) {
-        const rex_sft_opts r = to_run(&o, json.p);
-        s = rex_sft_run(&r, e);
+        rex_sft_opts r = to_run(&o, json.p);
+        s = rex_cli_ranks_open(o.deadline, &r.dist, e);
+        if (s == REX_OK) s = rex_sft_run(&r, e);
         if (s == REX_OK) rex_cli_note("%s", o.dry_run ? "everything is in order" : r.out);
     }
     rex_buf_free(&json);
@@ -176,9 +181,11 @@ const rex_cmd rex_cmd_sft = {
         "alone,\n"
         "as PEFT reads it, and the model stays as it is, be it f32, bf16 or quantised. A run that was stopped or killed "
         "goes\n"
-        "on with --resume RUN and the same options, and ends with the same bytes.",
+        "on with --resume RUN and the same options, and ends with the same bytes.\n"
+        "`mpirun -n R repexp sft ...` trains on R ranks (docs/distributed.md).",
     .opt = options,
     .n_opt = N_OPT,
     .opt_bytes = sizeof(sft_opts),
     .run = run,
+    .ranks = true,
 };

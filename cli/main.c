@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 static struct {
-    bool quiet, tty, stdout_gone;
+    bool quiet, tty, stdout_gone, mute;
     int shown; /* columns of the moving line that is on the terminal */
     rex_buf *capture; /* stdout of a command that another command runs */
 } term;
@@ -49,7 +49,7 @@ void rex_cli_note(const char *fmt, ...) {
 
 static void on_log(void *ud, rex_log_level level, const char *text) {
     (void)ud;
-    if (term.quiet && level > REX_LOG_ERROR) return;
+    if ((term.quiet || term.mute) && level > REX_LOG_ERROR) return;
     clear_line();
     fprintf(stderr, "repexp: %s%s\n", level == REX_LOG_WARN ? "warning: " : "", text);
 }
@@ -91,6 +91,10 @@ static void on_progress(void *ud, const rex_progress *p, double rate, double eta
         term.shown = 0;
     }
     fflush(stderr);
+}
+
+void rex_cli_mute(void) {
+    term.quiet = term.mute = true;
 }
 
 /* ---- stdout ----------------------------------------------------------------------------- */
@@ -295,6 +299,7 @@ static bool quiet_in(const rex_cmd *c, const void *opts) {
 
 static rex_status run(const rex_cmd *c, int argc, char **argv, rex_err *e) {
     if (wants_help(argc, argv)) return help_one(c, e);
+    REX_TRY(rex_cli_ranks_check(c, e));
     rex_arena *a;
     REX_TRY(rex_arena_open(0, &a, e));
     rex_status s = REX_ENOMEM;
@@ -383,8 +388,9 @@ int main(int argc, char **argv) {
     rex_err e = {.code = REX_OK, .at = -1};
     const rex_status s = dispatch(argc - 1, argv + (argc > 0), &e);
     clear_line();
-    if (s != REX_OK && !term.stdout_gone)
+    if (s != REX_OK && !term.stdout_gone && rex_cli_rank() == 0)
         fprintf(stderr, "repexp: %s\n", e.text[0] ? e.text : rex_status_text(s));
+    rex_cli_ranks_close();
     if (s == REX_OK) return 0;
     return s == REX_EARG ? 2 : s == REX_ECANCEL ? 130 : 1;
 }

@@ -993,6 +993,19 @@ REX_API void rex_trial_close(rex_trial *t);
  * `room` names are stored. */
 REX_API size_t rex_kern_list(const char **name, size_t room);
 
+/* ---- several processes (dist) ------------------------------------------------------------- */
+
+/* The processes (ranks) that an mpirun has started together. NULL stands for one process. */
+typedef struct rex_dist rex_dist;
+/* Joins the others through a plug-in (librepexp-mpi.so). A rank that is silent for `deadline`
+ * seconds, or still computing that long (and ten steps more) after the others, ends the run. */
+REX_API REX_MUST rex_status rex_dist_open(const char *plugin, double deadline, rex_dist **out,
+                                          rex_err *e);
+REX_API int rex_dist_rank(const rex_dist *d);
+REX_API int rex_dist_size(const rex_dist *d);
+/* After a failure this ends all ranks: say first what there is to say. */
+REX_API void rex_dist_close(rex_dist *d);
+
 /* ---- supervised training ----------------------------------------------------------------- */
 
 typedef enum { REX_SCHEDULE_CONSTANT, REX_SCHEDULE_LINEAR, REX_SCHEDULE_COSINE } rex_schedule;
@@ -1017,6 +1030,8 @@ typedef struct {
     const char *adapter, *lora_targets; /* as in rex_model_opts: an adapter is trained, no weight */
     int64_t lora;                       /* rank of a new one; 0: none */
     double lora_alpha;
+    bool exact;            /* sums that do not depend on the number of ranks; see docs */
+    rex_dist *dist;        /* the ranks that train together (borrowed); NULL: this process alone */
 } rex_sft_opts;
 REX_API void rex_sft_defaults(rex_sft_opts *o);
 /* The whole run, into the folder `out`. REX_ECANCEL after a stop on request: saved, can be resumed.

@@ -17,4 +17,4 @@ arb=
 for l in -lflint-arb -larb; do links $l && arb=$l && break; done
 links -lflint || { echo "missing library: flint (scripts/install-deps.sh)" >&2; exit 1; }
 echo "LIB_CFLAGS := $(pkg-config --cflags $mods)"
-echo "LIBS := $(pkg-config --libs $mods) $arb -lflint -lgmp -lm -pthread"
+echo "LIBS := $(pkg-config --libs $mods) $arb -lflint -lgmp -lm -ldl -pthread"

@@ -4,7 +4,7 @@
 # there. Usage: scripts/install-deps.sh [run|test]   ("test" adds what only the tests need)
 set -u
 what=${1:-run}
-missing=
+missing= wanted=
 # A package is asked for only where the thing that it brings is not found.
 need() { missing="$missing $1"; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -31,8 +31,12 @@ if [ "$what" = test ]; then
     have clang || need clang
     have python3 || need python3
     if have gcc; then header check.h || need check; else need check; fi
+    # Without these the tests of several ranks are skipped, nothing more.
+    have mpirun || wanted="$wanted openmpi-bin"
+    { have pkg-config && pkg-config --exists ompi-c; } || wanted="$wanted libopenmpi-dev"
 fi
-[ -n "$missing" ] || exit 0
+[ -n "$missing$wanted" ] || exit 0
+[ -n "$missing" ] || have apt-get || exit 0
 
 if ! have apt-get; then
     echo "missing:$missing" >&2
@@ -41,15 +45,18 @@ if ! have apt-get; then
 fi
 sudo=
 if [ "$(id -u)" != 0 ]; then
+    [ -n "$missing" ] || exit 0
     have sudo || { echo "missing:$missing (become root, or install sudo)" >&2; exit 1; }
     sudo=sudo
 fi
-echo "installing:$missing" >&2
+echo "installing:$missing$wanted" >&2
 export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086
+[ -n "$missing" ] || { $sudo apt-get -qq install -y --no-install-recommends $wanted >/dev/null 2>&1; exit 0; }
 $sudo apt-get -qq update || exit 1
 # Ubuntu 24.04 and later have Arb inside FLINT: a package that is not offered is left out.
 offered=
-for p in $missing; do
+for p in $missing $wanted; do
     if apt-cache show "$p" >/dev/null 2>&1; then offered="$offered $p"; fi
 done
 # shellcheck disable=SC2086

@@ -85,6 +85,10 @@ float *rex_grads_weights(const rex_grads *g, size_t i) {
     return w.own;
 }
 
+size_t rex_grads_size(const rex_grads *g, size_t i) {
+    return g->train[i] ? floats_of(&g->param[i]) : 0;
+}
+
 static rex_status lay_out(rex_grads *g, rex_err *e) {
     size_t at = 0;
     for (size_t i = 0; i < g->n; i++) {

@@ -34,8 +34,10 @@ typedef struct {
 REX_MUST rex_status rex_grads_open(rex_model *m, const char *freeze, rex_grads **out, rex_err *e);
 void rex_grads_close(rex_grads *g);
 void rex_grads_zero(rex_grads *g, rex_pool *pool);
-/* Where the weights of parameter i lie, and how many floats with padding. */
+/* Where the weights of parameter i lie. */
 float *rex_grads_weights(const rex_grads *g, size_t i);
+/* How many floats of the slab are those of parameter i, a last panel's padding included. */
+size_t rex_grads_size(const rex_grads *g, size_t i);
 /* Once per step, when all batches are in: a tied embedding's two gradients become one. */
 void rex_grads_finish(rex_grads *g, rex_pool *pool);
 /* After weights have changed: copies that follow them (the rows of a tied embedding). */

@@ -94,12 +94,22 @@ static void moment_name(char out[192], const char *which, const char *name) {
     (void)snprintf(out, 192, "%s.%s", which, name);
 }
 
-/* The moments of parameter i as f32 in the slab's layout; bf16 state is widened into `wide`. */
-static const float *moment_of(const rex_optim *p, const void *slab, size_t i, float *wide) {
-    const size_t at = p->g->off[i];
-    if (p->o.state == REX_K_F32) return (const float *)slab + at;
-    p->g->m->kern.cast_from(wide, (const uint16_t *)slab + at, REX_K_BF16,
-                            (int64_t)(p->g->off[i + 1] - at));
+/* The moments of parameter i, in the slab's layout, into `raw`; bf16 state is widened into `wide`.
+ * NULL on failure. */
+static const float *moment_of(const rex_ckpt *c, size_t i, int which, float *raw, float *wide,
+                              rex_err *e) {
+    const rex_optim *const p = c->opt;
+    const rex_grads *const g = c->g;
+    const size_t each = p->o.state == REX_K_F32 ? 4 : 2;
+    if (c->share && rex_share_moments(c->share, p, i, which, raw, e) != REX_OK) return NULL;
+    for (size_t k = 0; !c->share && k < p->n_span; k++)
+        if (p->span[k].param == i)
+            memcpy((char *)raw + (p->span[k].at - g->off[i]) * each,
+                   (const char *)(which ? p->v : p->m) + p->span[k].state * each,
+                   p->span[k].n * each);
+    if (p->o.state == REX_K_F32) return raw;
+    const void *const bf16 = raw;
+    g->m->kern.cast_from(wide, bf16, REX_K_BF16, (int64_t)(g->off[i + 1] - g->off[i]));
     return wide;
 }
 
@@ -117,7 +127,7 @@ static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) 
     REX_TRY(path_in(folder, "state.safetensors", path, e));
     rex_tensor *const t = rex_mem_take(2 * g->n, sizeof *t, e);
     char(*const name)[192] = t ? rex_mem_take(2 * g->n, sizeof *name, e) : NULL;
-    float *const wide = name ? rex_mem_take(largest_piece(g), sizeof *wide, e) : NULL;
+    float *const wide = name ? rex_mem_take(2 * largest_piece(g), sizeof *wide, e) : NULL;
     rex_status s = wide ? REX_OK : REX_ENOMEM;
     size_t n = 0;
     for (size_t i = 0; i < g->n && s == REX_OK; i++)
@@ -132,8 +142,10 @@ static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) 
     rex_st_out *out = NULL;
     if (s == REX_OK) s = rex_st_out_open(path, t, n, meta, 2, &out, e);
     for (size_t i = 0; i < g->n && s == REX_OK; i++)
-        for (int k = 0; k < 2 && g->train[i] && s == REX_OK; k++)
-            s = put_rows(out, g, i, moment_of(p, k ? p->v : p->m, i, wide), e);
+        for (int k = 0; k < 2 && g->train[i] && s == REX_OK; k++) {
+            const float *const x = moment_of(c, i, k, wide + largest_piece(g), wide, e);
+            s = x ? put_rows(out, g, i, x, e) : REX_EIO;
+        }
     if (s == REX_OK) s = rex_st_out_commit(out, e);
     else rex_st_out_close(out);
     rex_mem_free(wide);
@@ -142,6 +154,7 @@ static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) 
     return s;
 }
 
+/* Of what is in the file, this process keeps its own spans. */
 static rex_status take_moment(const rex_optim *p, void *slab, size_t i, const rex_tensor *t,
                               float *row, float *panels, rex_err *e) {
     const rex_grads *const g = p->g;
@@ -163,11 +176,13 @@ static rex_status take_moment(const rex_optim *p, void *slab, size_t i, const re
         rex_pack_run(&g->m->kern, NULL, &j);
         from = panels;
     }
-    const size_t at = g->off[i], n = in_panels(g, i)
-                                         ? (size_t)(rex_panel_count(q->rows) * REX_PANEL * q->cols)
-                                         : (size_t)(q->rows * q->cols);
-    if (p->o.state == REX_K_F32) memcpy((float *)slab + at, from, n * sizeof *from);
-    else g->m->kern.cast_to((uint16_t *)slab + at, REX_K_BF16, from, (int64_t)n);
+    for (size_t k = 0; k < p->n_span; k++) {
+        const rex_span *const x = &p->span[k];
+        if (x->param != i) continue;
+        const float *const src = from + (x->at - g->off[i]);
+        if (p->o.state == REX_K_F32) memcpy((float *)slab + x->state, src, x->n * sizeof *src);
+        else g->m->kern.cast_to((uint16_t *)slab + x->state, REX_K_BF16, src, (int64_t)x->n);
+    }
     return REX_OK;
 }
 

@@ -40,7 +40,7 @@ static rex_status lay_out(rex_optim *p, const rex_span *span, size_t n_span, rex
     p->span = p->chunk ? rex_mem_take((span ? n_span : g->n) + 1, sizeof *p->span, e) : NULL;
     if (!p->span) return REX_ENOMEM;
     for (size_t i = 0; i < g->n; i++) {
-        const size_t n = g->off[i + 1] - g->off[i];
+        const size_t n = rex_grads_size(g, i);
         p->chunk[i + 1] = p->chunk[i] + (n + REX_CHUNK - 1) / REX_CHUNK;
         if (n && !span)
             p->span[p->n_span++] = (rex_span){ .param = i, .at = g->off[i], .n = n,

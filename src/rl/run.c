@@ -108,18 +108,28 @@ static rex_status write_config(const rex_sft_opts *o, const rex_tok *tok, rex_ar
     return s;
 }
 
+/* The folder of a model without weights; the tokenizer built of the data. */
+static rex_status make_init(rex_run *r, const rex_sft_opts *o, rex_arena *a, const char *folder,
+                            rex_err *e) {
+    rex_tok *tok = NULL;
+    REX_TRY(make_folder(o->out, e));
+    REX_TRY(make_folder(folder, e));
+    if (!o->tokenizer) REX_TRY(build_tokenizer(o, a, folder, e));
+    REX_TRY(rex_tok_open(o->tokenizer ? o->tokenizer : folder, &tok, e));
+    r->tok = tok;
+    return write_config(o, tok, a, folder, e);
+}
+
 static rex_status from_scratch(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_err *e) {
     const char *folder = NULL;
     if (o->width % o->heads != 0 || (o->width / o->heads) % 8 != 0)
         return rex_fail(e, REX_EARG, -1,
                         "a width of %lld does not give %lld heads of a multiple of 8",
                         (long long)o->width, (long long)o->heads);
-    REX_TRY(make_folder(o->out, e));
     REX_TRY(join(a, o->out, "init", &folder, e));
-    REX_TRY(make_folder(folder, e));
-    if (!o->tokenizer) REX_TRY(build_tokenizer(o, a, folder, e));
-    REX_TRY(rex_tok_open(o->tokenizer ? o->tokenizer : folder, &r->tok, e));
-    REX_TRY(write_config(o, r->tok, a, folder, e));
+    rex_status s = rex_dist_rank(r->dist) == 0 ? make_init(r, o, a, folder, e) : REX_OK;
+    REX_TRY(rex_dist_agree(r->dist, s, e)); /* the others read what rank 0 has written */
+    if (!r->tok) REX_TRY(rex_tok_open(o->tokenizer ? o->tokenizer : folder, &r->tok, e));
     r->base = folder;
     return REX_OK;
 }
@@ -240,7 +250,7 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_poo
                         rex_err *e) {
     const char *path = NULL;
     *r = (rex_run){ .out = o->out, .from_step = -1, .base = o->model, .options = o->options,
-                    .seed = (uint64_t)o->seed };
+                    .seed = (uint64_t)o->seed, .dist = o->dist };
     REX_TRY(join(a, o->out, "steps.jsonl", &path, e));
     if (!o->resume && access(path, F_OK) == 0)
         return rex_fail(
@@ -324,6 +334,39 @@ static bool same_value(const rex_jval *a, const rex_jval *b) {
     return a->kind == REX_J_NUM || a->kind == REX_J_STR ? rex_str_eq(a->u.s, b->u.s) : true;
 }
 
+/* Options that ranks may have of their own: they decide neither what is computed nor when. */
+static bool of_one_rank(rex_str key) {
+    static const char *const own[] = { "threads", "quiet", "json",  "out",      "resume",
+                                       "micro",   "data",  "model", "recompute", "set",
+                                       "config",  "val",   "tokenizer", "deadline" };
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (rex_str_is(key, own[i])) return true;
+    return false;
+}
+
+rex_status rex_run_same(rex_dist *d, const rex_sft_opts *o, rex_arena *a, rex_err *e) {
+    if (!d) return REX_OK;
+    REX_TRY(rex_dist_same(d, "the versions of repexp", rex_hash64(rex_version(),
+                                                                 strlen(rex_version())), e));
+    rex_jval *x = NULL;
+    if (o->options) REX_TRY(rex_json_parse(a, rex_str_of(o->options), "options", &x, e));
+    REX_TRY(rex_dist_same(d, "the lists of options", x ? x->n : 0, e));
+    for (uint32_t i = 0; x && i < x->n; i++) {
+        const rex_str key = x->u.c.key[i];
+        const rex_jval *const v = &x->u.c.item[i];
+        if (of_one_rank(key)) continue;
+        uint64_t hash = (uint64_t)v->kind;
+        if (v->kind == REX_J_NUM || v->kind == REX_J_STR) hash = rex_hash64(v->u.s.p, v->u.s.n);
+        char what[160];
+        (void)snprintf(what, sizeof what, "the values of `%.*s`", (int)key.n, key.p);
+        REX_TRY(rex_dist_same(d, what, hash, e));
+    }
+    /* a caller without a list, and what follows from files of recipes */
+    const uint64_t seed[6] = { (uint64_t)o->steps, (uint64_t)o->seqs, (uint64_t)o->seed,
+                               (uint64_t)o->exact, (uint64_t)o->resume, (uint64_t)o->dry_run };
+    return rex_dist_same(d, "the options", rex_hash64(seed, sizeof seed), e);
+}
+
 static rex_status compare(const rex_run *r, rex_arena *a, const char *path, rex_err *e) {
     rex_jval *was = NULL, *now = NULL;
     REX_TRY(rex_json_load(a, path, &was, e));
@@ -383,6 +426,7 @@ static void put_run(const rex_run *r, const rex_docs *d, rex_buf *b) {
 }
 
 rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e) {
+    if (rex_dist_rank(r->dist) > 0) return REX_OK;
     REX_TRY(make_folder(r->out, e));
     rex_arena *a = NULL;
     const char *path = NULL;
@@ -433,6 +477,7 @@ rex_status rex_run_cut(rex_run *r, int64_t lines, rex_err *e) {
     static const char *const name[2] = { "steps.jsonl", "timing.jsonl" };
     rex_out **const out[2] = { &r->steps, &r->timing };
     char path[4096];
+    if (rex_dist_rank(r->dist) > 0) return REX_OK;
     for (int i = 0; i < 2; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", r->out, name[i]);
         rex_out_close(*out[i]);
@@ -445,6 +490,7 @@ rex_status rex_run_cut(rex_run *r, int64_t lines, rex_err *e) {
 
 rex_status rex_run_line(rex_run *r, const char *file, const rex_buf *line, rex_err *e) {
     rex_out *const o = strcmp(file, "steps.jsonl") == 0 ? r->steps : r->timing;
+    if (rex_dist_rank(r->dist) > 0) return REX_OK;
     REX_TRY(rex_buf_check(line, e));
     rex_out_add(o, line->p, line->n);
     return rex_out_flush(o, e);

@@ -25,7 +25,12 @@ typedef struct {
     rex_out *steps, *timing; /* owned */
     const char *options; /* JSON object, for run.json */
     uint64_t seed;
+    rex_dist *dist;      /* borrowed; only rank 0 writes */
 } rex_run;
+
+/* Ranks whose options differ, but for those that change no number of the run and the names of
+ * files, are named with the first option that does. */
+REX_MUST rex_status rex_run_same(rex_dist *d, const rex_sft_opts *o, rex_arena *a, rex_err *e);
 
 /* Opens model and tokenizer as the options say. With `resume` the newest checkpoint that is whole.
  */

@@ -25,12 +25,18 @@ typedef struct {
     rex_ctx *c;
     rex_grads *g;
     rex_back *b;
+    rex_share *share;
     rex_optim *opt;
+    int rank, ranks;
     rex_row *row;     /* (rows) */
     int32_t *idx, *target;
     uint32_t *order;  /* (documents) of `epoch` */
     int64_t epoch, step;
-    double loss, denominator; /* of the step: sum of -logp, targets */
+    double loss, denominator; /* of the step (of this rank's part): sum of -logp; targets */
+    double *part, *all;       /* what this rank tells of a step; what all tell */
+    size_t *count;            /* (ranks) how many numbers each tells */
+    double saved_at;          /* when the newest checkpoint was written */
+    bool stop, save;          /* what the ranks have agreed upon in this step */
     char *score;      /* scratch of the vocabulary's statistics */
 } sft;
 
@@ -95,34 +101,85 @@ static uint32_t document(sft *t, int64_t at) {
     return t->order[at % (int64_t)t->docs.n];
 }
 
+/* Forward and backward of documents pick[lo .. hi-1], in batches; the last one is watched. */
+static rex_status batches(sft *t, const uint32_t *pick, size_t lo, size_t hi, rex_err *e) {
+    for (size_t i = lo; i < hi;) {
+        int rows = 0;
+        int64_t count = 0;
+        const size_t next = fill(t, &t->docs, pick, i, hi, &rows, &count);
+        rex_assert(next > i);
+        REX_TRY(rex_ctx_step(t->c, t->row, rows, e));
+        rex_back_watch(t->b, next == hi && !t->o.exact ? rex_share_layer : NULL, t->share);
+        REX_TRY(rex_back_run(t->b, t->idx, t->target, count, add_loss, t, e));
+        close_documents(t, rows);
+        i = next;
+    }
+    return REX_OK;
+}
+
+enum { TELL_STOP, TELL_SAVE, TELL_LOSS }; /* numbers of a rank: two wishes, then its losses */
+static const double SAVE_SECONDS = 600.0; /* with several ranks, a checkpoint at least that often */
+
+/* The gradient of this rank's documents; part[] gets their losses: of each document in exact mode,
+ * of all together otherwise. */
+static rex_status own_gradient(sft *t, const uint32_t *pick, rex_err *e) {
+    int64_t lo, hi;
+    rex_share_range(t->share, t->rank, &lo, &hi);
+    t->loss = 0.0;
+    if (!t->o.exact || lo == hi) {
+        rex_grads_zero(t->g, t->pool);
+        REX_TRY(batches(t, pick, (size_t)lo, (size_t)hi, e));
+        t->part[TELL_LOSS] = t->loss;
+        return REX_OK;
+    }
+    for (int64_t i = lo; i < hi; i++) {
+        t->loss = 0.0;
+        rex_grads_zero(t->g, t->pool);
+        REX_TRY(batches(t, pick, (size_t)i, (size_t)i + 1, e));
+        rex_grads_finish(t->g, t->pool);
+        rex_share_leaf(t->share, i - lo, t->pool);
+        t->part[TELL_LOSS + i - lo] = t->loss;
+    }
+    return REX_OK;
+}
+
+/* Tells the others what this rank has found and wishes, and hears them. */
+static rex_status exchange(sft *t, rex_err *e) {
+    t->part[TELL_STOP] = rex_cancelled();
+    t->part[TELL_SAVE] = t->rank == 0 && t->ranks > 1 && rex_clock() - t->saved_at > SAVE_SECONDS;
+    REX_TRY(rex_share_numbers(t->share, t->opt, t->part, t->count, t->all, e));
+    t->loss = 0.0;
+    t->stop = t->save = false;
+    const double *x = t->all;
+    for (int r = 0; r < t->ranks; x += t->count[r++]) {
+        t->stop |= x[TELL_STOP] != 0.0;
+        t->save |= x[TELL_SAVE] != 0.0;
+        for (size_t i = TELL_LOSS; i < t->count[r]; i++) t->loss += x[i];
+    }
+    return REX_OK;
+}
+
 static rex_status one_update(sft *t, const uint32_t *pick, double *norm, int64_t *tokens,
                              rex_err *e) {
-    const size_t n = (size_t)t->o.seqs;
     int64_t targets = 0;
     *tokens = 0;
-    for (size_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < t->o.seqs; i++)
         for (int64_t k = t->docs.first[pick[i]]; k < t->docs.first[pick[i] + 1]; k++) {
             targets += t->docs.loss[k];
             ++*tokens;
         }
     t->denominator = (double)targets;
-    t->loss = 0.0;
-    rex_grads_zero(t->g, t->pool);
-    for (size_t i = 0; i < n;) {
-        int rows = 0;
-        int64_t count = 0;
-        const size_t next = fill(t, &t->docs, pick, i, n, &rows, &count);
-        rex_assert(next > i);
-        REX_TRY(rex_ctx_step(t->c, t->row, rows, e));
-        REX_TRY(rex_back_run(t->b, t->idx, t->target, count, add_loss, t, e));
-        close_documents(t, rows);
-        i = next;
-    }
+    REX_TRY(rex_share_begin(t->share, e));
+    REX_TRY(own_gradient(t, pick, e));
+    REX_TRY(rex_share_sum(t->share, t->pool, e));
+    rex_optim_sums(t->opt, t->pool);
+    REX_TRY(exchange(t, e));
     t->loss /= t->denominator;
     if (!isfinite(t->loss))
         return rex_fail(e, REX_ENAN, t->step, "step %lld: the loss is %g", (long long)t->step + 1,
                         t->loss);
-    return rex_optim_step(t->opt, t->pool, norm, e);
+    REX_TRY(rex_optim_norm(t->opt, norm, e));
+    return rex_share_update(t->share, t->opt, t->pool, *norm, e);
 }
 
 /* The ids of a step that failed, for another look. */
@@ -180,12 +237,13 @@ static rex_status log_step(sft *t, double norm, double lr, int64_t tokens, doubl
 
 static rex_status step(sft *t, uint32_t *pick, rex_progress *p, rex_err *e) {
     const double start = rex_clock();
+    rex_dist_at(t->o.dist, t->step + 1);
     for (int64_t i = 0; i < t->o.seqs; i++) pick[i] = document(t, t->step * t->o.seqs + i);
     const double lr = rex_lr_at(&t->opt->o, t->opt->t);
     double norm = 0.0;
     int64_t tokens = 0;
     const rex_status s = one_update(t, pick, &norm, &tokens, e);
-    if (s == REX_ENAN && keep_batch(t, pick, NULL) == REX_OK)
+    if (s == REX_ENAN && t->rank == 0 && keep_batch(t, pick, NULL) == REX_OK)
         rex_say(REX_LOG_ERROR, "the batch is kept in %s/failed_step_%lld.jsonl", t->o.out,
                 (long long)t->step + 1);
     REX_TRY(s);
@@ -198,20 +256,20 @@ static rex_status step(sft *t, uint32_t *pick, rex_progress *p, rex_err *e) {
 
 /* ---- validation and samples -------------------------------------------------------------- */
 
-static rex_status validate(sft *t, rex_err *e) {
-    if (t->val.n == 0) return REX_OK;
+/* sum[i] = -log p of the targets of validation document i, for those from lo to hi-1. */
+static rex_status validate_part(sft *t, size_t lo, size_t hi, double *sum, rex_err *e) {
     const int64_t V = t->run.model->s.V;
-    double sum = 0.0;
-    int64_t n = 0;
     uint32_t *const pick = rex_mem_take(t->val.n, sizeof *pick, e);
     if (!pick) return REX_ENOMEM;
     for (size_t i = 0; i < t->val.n; i++) pick[i] = (uint32_t)i;
     rex_status s = REX_OK;
-    for (size_t i = 0; i < t->val.n && s == REX_OK;) {
+    for (size_t i = lo; i < hi && s == REX_OK;) {
         int rows = 0;
         int64_t count = 0;
-        i = fill(t, &t->val, pick, i, t->val.n, &rows, &count);
+        size_t doc = i;
+        i = fill(t, &t->val, pick, i, hi, &rows, &count);
         s = rex_ctx_step(t->c, t->row, rows, e);
+        int64_t end = t->val.first[doc + 1] - t->val.first[doc] - 1; /* rows of `doc` */
         for (int64_t k = 0; k < count && s == REX_OK; k += LOGIT_ROWS) {
             const int m = count - k < LOGIT_ROWS ? (int)(count - k) : LOGIT_ROWS;
             const float *state[LOGIT_ROWS];
@@ -220,16 +278,38 @@ static rex_status validate(sft *t, rex_err *e) {
             for (int r = 0; r < m && s == REX_OK; r++) {
                 rex_draw d;
                 s = rex_score_token(&t->run.model->kern, logit + r * V, V, t->target[k + r], &d, e);
-                sum -= (double)d.logp;
+                while (t->idx[k + r] >= end) {
+                    doc++;
+                    end += t->val.first[doc + 1] - t->val.first[doc] - 1;
+                }
+                sum[doc] -= (double)d.logp;
             }
-            n += m;
         }
         close_documents(t, rows);
     }
     rex_mem_free(pick);
+    return s;
+}
+
+/* Every rank takes a part of the documents; their sums are added in the order of documents. */
+static rex_status validate(sft *t, rex_err *e) {
+    if (t->val.n == 0) return REX_OK;
+    double *const by_doc = rex_mem_take(t->val.n, sizeof *by_doc, e);
+    size_t *const at = by_doc ? rex_mem_take((size_t)t->ranks + 1, sizeof *at, e) : NULL;
+    rex_status s = at ? REX_OK : REX_ENOMEM;
+    for (int r = 0; r <= t->ranks && s == REX_OK; r++)
+        at[r] = t->val.n * (size_t)r / (size_t)t->ranks;
+    if (s == REX_OK) s = validate_part(t, at[t->rank], at[t->rank + 1], by_doc, e);
+    for (int r = 0; r <= t->ranks && s == REX_OK; r++) at[r] *= sizeof *by_doc;
+    if (s == REX_OK) s = rex_dist_share(t->o.dist, by_doc, at, e);
+    double sum = 0.0;
+    for (size_t i = 0; i < t->val.n && s == REX_OK; i++) sum += by_doc[i];
+    rex_mem_free(at);
+    rex_mem_free(by_doc);
     REX_TRY(s);
+    if (t->rank > 0) return REX_OK;
     rex_say(REX_LOG_INFO, "step %lld: validation loss %.4f over %lld targets", (long long)t->step,
-            sum / (double)n, (long long)n);
+            sum / (double)t->val.targets, (long long)t->val.targets);
     rex_buf b;
     rex_buf_init(&b, 0);
     rex_jw w;
@@ -238,9 +318,9 @@ static rex_status validate(sft *t, rex_err *e) {
     rex_jw_key(&w, "step");
     rex_jw_i64(&w, t->step);
     rex_jw_key(&w, "loss");
-    rex_jw_f64(&w, sum / (double)n);
+    rex_jw_f64(&w, sum / (double)t->val.targets);
     rex_jw_key(&w, "targets");
-    rex_jw_i64(&w, n);
+    rex_jw_i64(&w, t->val.targets);
     rex_jw_obj_end(&w);
     rex_buf_addf(&b, "\n");
     char name[64];
@@ -323,19 +403,49 @@ static rex_status show_samples(sft *t, rex_err *e) {
 
 /* ---- the run ----------------------------------------------------------------------------- */
 
-static rex_status save(const sft *t, rex_err *e) {
+static rex_status write_checkpoint(sft *t, rex_err *e) {
     rex_buf b;
     rex_buf_init(&b, 0);
     rex_buf_addf(&b, "{\"step\":%lld,\"seed\":%lld,\"data\":\"%016llx\"}", (long long)t->step,
                  (long long)t->o.seed, (unsigned long long)t->docs.hash);
-    const rex_ckpt c = { .g = t->g, .opt = t->opt, .side = t->run.side, .n_side = t->run.n_side,
-                         .state = { b.p, b.n } };
+    const rex_ckpt c = { .g = t->g, .opt = t->opt, .share = t->share, .side = t->run.side,
+                         .n_side = t->run.n_side, .state = { b.p, b.n } };
     char folder[4096];
     rex_status s = rex_buf_check(&b, e);
     (void)snprintf(folder, sizeof folder, "%s/checkpoints", t->o.out);
     if (s == REX_OK) s = rex_ckpt_save(folder, t->step, &c, t->o.keep, e);
     rex_buf_free(&b);
     return s;
+}
+
+/* Rank 0 writes, the others hand it their moments; all know how it ended. */
+static rex_status save(sft *t, rex_err *e) {
+    t->saved_at = rex_clock();
+    if (t->ranks == 1) return write_checkpoint(t, e);
+    rex_dist_busy(t->o.dist, true);
+    rex_status s = t->rank == 0 ? write_checkpoint(t, e) : rex_share_serve(t->share, t->opt, e);
+    if (t->rank == 0) {
+        const rex_status rest = rex_share_drain(t->share, t->opt, s == REX_OK ? e : NULL);
+        if (s == REX_OK) s = rest;
+    }
+    s = rex_dist_agree(t->o.dist, s, e);
+    rex_dist_busy(t->o.dist, false);
+    return s;
+}
+
+/* Room for what ranks tell each other of a step. */
+static rex_status open_numbers(sft *t, rex_err *e) {
+    const size_t most = (size_t)(t->o.seqs + TELL_LOSS * t->ranks + t->ranks);
+    t->part = rex_arena_zero(t->a, most, sizeof *t->part, e);
+    t->all = t->part ? rex_arena_zero(t->a, most, sizeof *t->all, e) : NULL;
+    t->count = t->all ? rex_arena_zero(t->a, (size_t)t->ranks, sizeof *t->count, e) : NULL;
+    if (!t->count) return REX_ENOMEM;
+    for (int r = 0; r < t->ranks; r++) {
+        int64_t lo, hi;
+        rex_share_range(t->share, r, &lo, &hi);
+        t->count[r] = TELL_LOSS + (t->o.exact ? (size_t)(hi - lo) : 1);
+    }
+    return REX_OK;
 }
 
 static rex_status open_step(sft *t, rex_err *e) {
@@ -371,7 +481,11 @@ static rex_status open_step(sft *t, rex_err *e) {
     REX_TRY(rex_ctx_open(t->run.model, t->pool, &c, &t->c, e));
     REX_TRY(rex_grads_open(t->run.model, o->freeze, &t->g, e));
     REX_TRY(rex_back_open(t->c, t->g, &t->b, e));
-    REX_TRY(rex_optim_open(t->g, &p, &t->opt, e));
+    REX_TRY(rex_share_open(t->g, o->dist, o->exact, o->seqs, &t->share, e));
+    size_t n_span = 0;
+    const rex_span *const span = rex_share_spans(t->share, &n_span);
+    REX_TRY(rex_optim_open_part(t->g, &p, span, n_span, &t->opt, e));
+    REX_TRY(open_numbers(t, e));
     t->row = rex_arena_take(t->a, (size_t)c.rows, sizeof *t->row, e);
     t->idx = t->row ? rex_arena_take(t->a, (size_t)c.rows, sizeof *t->idx, e) : NULL;
     t->target = t->idx ? rex_arena_take(t->a, (size_t)c.rows, sizeof *t->target, e) : NULL;
@@ -418,6 +532,15 @@ static rex_status resume(sft *t, rex_err *e) {
     return rex_run_cut(&t->run, t->step, e);
 }
 
+/* Rank 0 shows them; the others wait. */
+static rex_status samples(sft *t, rex_err *e) {
+    rex_dist_busy(t->o.dist, true);
+    const rex_status s = t->rank == 0 ? show_samples(t, e) : REX_OK;
+    const rex_status all = rex_dist_agree(t->o.dist, s, e);
+    rex_dist_busy(t->o.dist, false);
+    return all;
+}
+
 static rex_status train(sft *t, rex_err *e) {
     uint32_t *const pick = rex_arena_take(t->a, (size_t)t->o.seqs, sizeof *pick, e);
     if (!pick) return REX_ENOMEM;
@@ -428,13 +551,13 @@ static rex_status train(sft *t, rex_err *e) {
     while (s == REX_OK && t->step < t->o.steps) {
         s = step(t, pick, &p, e);
         if (s != REX_OK) break;
-        const bool last = t->step == t->o.steps, stop = rex_cancelled();
+        const bool last = t->step == t->o.steps, stop = t->stop;
         saved = false;
         if (t->o.eval_every > 0 && (t->step % t->o.eval_every == 0 || last)) s = validate(t, e);
         if (s == REX_OK && t->o.sample_every > 0 && (t->step % t->o.sample_every == 0 || last))
-            s = show_samples(t, e);
+            s = samples(t, e);
         if (s == REX_OK &&
-            (last || stop || (t->o.save_every > 0 && t->step % t->o.save_every == 0))) {
+            (last || stop || t->save || (t->o.save_every > 0 && t->step % t->o.save_every == 0))) {
             s = save(t, e);
             saved = true;
         }
@@ -447,15 +570,69 @@ static rex_status train(sft *t, rex_err *e) {
     return s == REX_OK && !saved ? save(t, e) : s;
 }
 
+/* Before the first step all ranks must be about to do the same. */
+static rex_status compare_ranks(sft *t, rex_err *e) {
+    rex_dist *const d = t->o.dist;
+    if (!d) return REX_OK;
+    REX_TRY(rex_dist_same(d, "the training data", t->docs.hash, e));
+    REX_TRY(rex_dist_same(d, "the validation data", t->val.n ? t->val.hash : 0, e));
+    const rex_str config = t->run.side[0].text;
+    REX_TRY(rex_dist_same(d, "the model's config and sizes", rex_hash64(config.p, config.n), e));
+    uint64_t hash = 0;
+    for (size_t i = 0; i < t->g->n; i++) {
+        const rex_param *const p = &t->g->param[i];
+        if (t->g->off[i + 1] == t->g->off[i]) continue; /* frozen */
+        const uint64_t pair[2] = { hash, rex_hash64(rex_grads_weights(t->g, i),
+                                                    (size_t)(p->rows * p->cols) * sizeof(float)) };
+        hash = rex_hash64(pair, sizeof pair);
+    }
+    REX_TRY(rex_dist_same(d, "the model's weights", hash, e));
+    return rex_dist_same(d, "the steps done", (uint64_t)t->step, e);
+}
+
+static rex_status prepare(sft *t, rex_err *e) {
+    int threads = (int)t->o.threads;
+    if (threads == 0 && t->o.dist) threads = rex_dist_threads(t->o.dist);
+    REX_TRY(rex_run_same(t->o.dist, &t->o, t->a, e));
+    rex_status s = rex_pool_open(threads, &t->pool, e);
+    if (s == REX_OK) s = rex_run_open(&t->run, &t->o, t->a, t->pool, e);
+    REX_TRY(rex_dist_agree(t->o.dist, s, e));
+    s = read_data(t, e);
+    if (s == REX_OK) s = open_step(t, e);
+    if (s == REX_OK && !t->o.dry_run) s = rex_run_begin(&t->run, &t->docs, e);
+    REX_TRY(rex_dist_agree(t->o.dist, s, e));
+    if (t->o.resume && !t->o.dry_run) s = resume(t, e);
+    REX_TRY(rex_dist_agree(t->o.dist, s, e));
+    return compare_ranks(t, e);
+}
+
 static rex_status run(sft *t, rex_err *e) {
-    REX_TRY(rex_pool_open((int)t->o.threads, &t->pool, e));
-    REX_TRY(rex_run_open(&t->run, &t->o, t->a, t->pool, e));
-    REX_TRY(read_data(t, e));
-    REX_TRY(open_step(t, e));
+    rex_dist_busy(t->o.dist, true); /* reading data takes as long as it takes */
+    REX_TRY(prepare(t, e));
     if (t->o.dry_run) return REX_OK;
-    REX_TRY(rex_run_begin(&t->run, &t->docs, e));
-    if (t->o.resume) REX_TRY(resume(t, e));
+    if (t->ranks > 1)
+        rex_say(REX_LOG_INFO, "%d ranks of %d threads each%s", t->ranks, rex_pool_size(t->pool),
+                t->o.exact ? ", exact sums" : "");
+    t->saved_at = rex_clock();
+    rex_dist_busy(t->o.dist, false);
     return train(t, e);
+}
+
+/* What is lost with a rank, and what is not. */
+static rex_status say_lost(const sft *t, rex_status s, rex_err *e) {
+    char folder[4096];
+    rex_str path;
+    int64_t step = -1;
+    (void)snprintf(folder, sizeof folder, "%s/checkpoints", t->o.out);
+    if (rex_ckpt_latest(t->a, folder, &path, &step, NULL) != REX_OK) step = -1;
+    const size_t n = strlen(e->text);
+    if (step >= 0)
+        (void)snprintf(e->text + n, sizeof e->text - n,
+                       "; the newest checkpoint is that of step %lld: go on with --resume %s",
+                       (long long)step, t->o.out);
+    else
+        (void)snprintf(e->text + n, sizeof e->text - n, "; there is no checkpoint yet");
+    return s;
 }
 
 void rex_sft_defaults(rex_sft_opts *o) {
@@ -487,8 +664,15 @@ rex_status rex_sft_run(const rex_sft_opts *o, rex_err *e) {
     rex_sft_defaults(&t.o);
     memcpy(&t.o, o, o->size < sizeof t.o ? o->size : sizeof t.o);
     REX_TRY(rex_arena_open(0, &t.a, e));
-    const rex_status s = run(&t, e);
+    t.rank = rex_dist_rank(t.o.dist);
+    t.ranks = rex_dist_size(t.o.dist);
+    rex_err own = { .code = REX_OK, .at = -1 };
+    rex_status s = run(&t, &own);
+    rex_dist_fail(t.o.dist, s, &own);
+    if (s == REX_ECHILD && t.ranks > 1) s = say_lost(&t, s, &own);
+    if (s != REX_OK && e) *e = own;
     rex_optim_close(t.opt);
+    rex_share_close(t.share);
     rex_back_close(t.b);
     rex_grads_close(t.g);
     rex_ctx_close(t.c);

@@ -6,7 +6,7 @@
 #ifndef REX_SFT_H
 #define REX_SFT_H
 
-#include "optim.h"
+#include "share.h"
 
 /* ---- documents (data.c) ------------------------------------------------------------------ */
 
@@ -51,6 +51,7 @@ typedef struct {
 typedef struct {
     const rex_grads *g;
     const rex_optim *opt;        /* NULL: a model folder without state */
+    rex_share *share;            /* whose ranks hold the moments; NULL: `opt` holds all of them */
     const rex_side_file *side;
     size_t n_side;
     rex_str state;               /* a JSON object: what resume needs besides the optimiser */

@@ -578,12 +578,12 @@ static rex_status compare_ranks(sft *t, rex_err *e) {
     REX_TRY(rex_dist_same(d, "the validation data", t->val.n ? t->val.hash : 0, e));
     const rex_str config = t->run.side[0].text;
     REX_TRY(rex_dist_same(d, "the model's config and sizes", rex_hash64(config.p, config.n), e));
-    uint64_t hash = 0;
+    uint64_t hash = rex_hash64(t->run.model->slab, t->run.model->slab_bytes); /* the matrices */
     for (size_t i = 0; i < t->g->n; i++) {
         const rex_param *const p = &t->g->param[i];
-        if (t->g->off[i + 1] == t->g->off[i]) continue; /* frozen */
-        const uint64_t pair[2] = { hash, rex_hash64(rex_grads_weights(t->g, i),
-                                                    (size_t)(p->rows * p->cols) * sizeof(float)) };
+        if (!p->vec) continue;
+        const size_t bytes = (size_t)(p->rows * p->cols) * sizeof(float);
+        const uint64_t pair[2] = { hash, rex_hash64(p->vec, bytes) };
         hash = rex_hash64(pair, sizeof pair);
     }
     REX_TRY(rex_dist_same(d, "the model's weights", hash, e));

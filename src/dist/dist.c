@@ -277,7 +277,7 @@ static void beat_arrived(rex_dist *d, wire *k) {
 /* ---- the watch --------------------------------------------------------------------------- */
 
 /* `k` NULL: this rank itself, rank -1: all of them. */
-static void lose(rex_dist *d, const wire *k, int rank, const char *how) {
+static void lose(rex_dist *d, wire *k, int rank, const char *how) {
     char text[BEAT_TEXT], where[48] = "before the first step";
     if (d->step > 0) (void)snprintf(where, sizeof where, "in step %lld", (long long)d->step);
     if (k && k->known)
@@ -285,6 +285,7 @@ static void lose(rex_dist *d, const wire *k, int rank, const char *how) {
                        (long long)k->seen.pid, how, where);
     else if (rank < 0) (void)snprintf(text, sizeof text, "all ranks %s, %s", how, where);
     else (void)snprintf(text, sizeof text, "rank %d %s, %s", rank, how, where);
+    if (k) k->gone = true;
     failed(d, REX_ECHILD, true, text);
     send_beats(d, true);
 }
@@ -309,7 +310,7 @@ static void look_for_stuck(rex_dist *d, double t) {
         return;
     }
     for (int i = 0; i < d->n_link; i++) {
-        const wire *const k = &d->link[i];
+        wire *const k = &d->link[i];
         all &= k->known && k->seen.waiting;
         if (!k->known || k->seen.waiting || k->seen.busy || k->seen.bye || t - k->since < limit)
             continue;
@@ -413,7 +414,8 @@ void rex_dist_fail(rex_dist *d, rex_status s, const rex_err *e) {
     for (;;) { /* the failure must be on its way before the transport stands still */
         pthread_mutex_lock(&d->lock);
         bool all = true;
-        for (int i = 0; i < d->n_link; i++) all &= d->link[i].told || d->link[i].bye_sent;
+        for (int i = 0; i < d->n_link; i++)
+            all &= d->link[i].told || d->link[i].bye_sent || d->link[i].gone;
         send_beats(d, false);
         const bool late = rex_clock() - start > 2.0;
         if (all || late) d->frozen = true;

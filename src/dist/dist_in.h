@@ -22,7 +22,7 @@ typedef struct {
 typedef struct {
     int peer;
     beat in, out, seen; /* being received, being sent, the newest */
-    bool sending, known, near_by, told, bye_sent;
+    bool sending, known, near_by, told, bye_sent, gone;
     double heard, since; /* when the newest came; when it last said something new */
 } wire;
 

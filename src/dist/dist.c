@@ -23,7 +23,12 @@
 
 #include "dist_in.h"
 
-enum { TAG_DATA = 1, TAG_BEAT = 2, FINISHED = 64, LARGEST = 1 << 30 };
+enum { TAG_DATA = 1, TAG_BEAT = 2, FINISHED = 64 };
+#ifdef REX_SMALL
+enum { LARGEST = 1000 }; /* bytes of one message */
+#else
+enum { LARGEST = 1 << 30 };
+#endif
 static const double BEAT_EVERY = 0.1, LOG_AFTER = 0.4, STOP_AFTER = 10.0;
 
 static void nap(long microseconds) {
@@ -60,9 +65,14 @@ static void transport_failed(rex_dist *d) {
 /* Under the lock: a free record of a message, or NULL. */
 static message *take_message(rex_dist *d) {
     message *m = d->spare;
-    if (m) d->spare = m->next;
-    else m = rex_mem_take(1, sizeof *m, NULL);
-    if (m) *m = (message){0};
+    if (m) {
+        d->spare = m->next;
+        return m;
+    }
+    m = rex_mem_take(1, sizeof *m, NULL);
+    if (!m) return NULL;
+    m->older = d->newest;
+    d->newest = m;
     return m;
 }
 
@@ -75,7 +85,9 @@ static void drop_message(rex_dist *d, message *m) {
 static rex_status post(rex_dist *d, const message *what, int tag, void *p, size_t n) {
     message *const m = take_message(d);
     if (!m) return REX_ENOMEM;
+    message *const older = m->older;
     *m = *what;
+    m->older = older;
     const int bad = m->in ? d->t->recv(d->t, m->peer, tag, p, n, m)
                           : d->t->send(d->t, m->peer, tag, p, n, m);
     if (bad) {
@@ -128,7 +140,7 @@ static bool move(rex_dist *d) {
             beat_arrived(d, m->link);
         } else {
             m->link->sending = false;
-            m->link->told |= m->link->out.code != REX_OK;
+            m->link->told |= m->link->out.code != REX_OK && m->link->out.lost == d->lost;
             m->link->bye_sent |= m->link->out.bye;
         }
         drop_message(d, m);
@@ -267,6 +279,7 @@ static void beat_arrived(rex_dist *d, wire *k) {
     if (!k->known || b->step != was.step || b->rounds != was.rounds || b->waiting != was.waiting)
         k->since = t;
     k->known = true;
+    d->lost |= b->lost;
     if (b->code != REX_OK && atomic_load(&d->code) == REX_OK) {
         failed(d, (rex_status)b->code, b->lost, b->text);
         if (d->rank == 0) send_beats(d, true);
@@ -329,11 +342,16 @@ static void watch(rex_dist *d) {
             d->link[i].heard += gap;
             d->link[i].since += gap;
         }
-    if (atomic_load(&d->code) != REX_OK || d->frozen) return;
+    if (d->frozen) return;
+    const bool over = atomic_load(&d->code) != REX_OK;
     for (int i = 0; i < d->n_link; i++) {
         wire *const k = &d->link[i];
         char how[96];
         if (k->known && k->seen.bye) continue;
+        if (over) { /* only whether all can still part in peace */
+            d->lost |= t - k->heard > d->deadline;
+            continue;
+        }
         if (k->known && k->near_by && !is_there(k->seen.pid)) {
             lose(d, k, k->peer, "has died");
             return;
@@ -343,7 +361,7 @@ static void watch(rex_dist *d) {
         lose(d, k, k->peer, how);
         return;
     }
-    if (d->rank == 0) look_for_stuck(d, t);
+    if (d->rank == 0 && !over) look_for_stuck(d, t);
 }
 
 /* What is lost must be said even if nobody comes to hear it: a launcher that sees a rank die kills
@@ -406,6 +424,7 @@ void rex_dist_fail(rex_dist *d, rex_status s, const rex_err *e) {
     pthread_mutex_lock(&d->lock);
     failed(d, s, false, text);
     const bool open = (d->underway > 0 || d->ready) && !d->frozen;
+    for (int i = 0; i < d->n_link && open && !d->lost; i++) d->link[i].told = false;
     d->lost |= open;
     send_beats(d, true);
     pthread_mutex_unlock(&d->lock);
@@ -430,10 +449,10 @@ void rex_dist_fail(rex_dist *d, rex_status s, const rex_err *e) {
 /* ---- open and close ---------------------------------------------------------------------- */
 
 static void free_all(rex_dist *d) {
-    for (message *m = d->spare; m;) {
-        message *const next = m->next;
+    for (message *m = d->newest; m;) {
+        message *const older = m->older;
         rex_mem_free(m);
-        m = next;
+        m = older;
     }
     if (d->sync) {
         pthread_mutex_destroy(&d->lock);

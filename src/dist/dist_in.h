@@ -28,7 +28,8 @@ typedef struct {
 
 typedef struct message message;
 struct message {
-    message *next; /* of the spare ones */
+    message *next;  /* of the spare ones */
+    message *older; /* of all there are */
     rex_flow *flow; /* NULL: a beat */
     wire *link;
     int peer;
@@ -46,7 +47,7 @@ struct rex_dist {
     pthread_cond_t wake;
     wire *link; /* owned; n_link */
     int n_link;
-    message *spare; /* owned */
+    message *spare, *newest; /* owned, by `newest` */
     rex_flow *ready, **ready_end; /* flows whose messages are all in */
     int64_t underway;             /* messages of flows */
     int running;                  /* threads inside a flow's `done` */

@@ -45,6 +45,7 @@ rex_status rex_cli_folder_open(const rex_cli_run *r, const char *below, rex_aren
     }
     REX_TRY(join(a, f->path, "pool.jsonl", &f->pool, e));
     REX_TRY(join(a, f->path, "features.npy", &f->features, e));
+    REX_TRY(join(a, f->path, "verdicts.jsonl", &f->verdicts, e));
     return join(a, f->path, "prompts.jsonl", &f->prompts, e);
 }
 

@@ -41,7 +41,7 @@ typedef struct {
 
 /* Where a run keeps its files: --out, or a folder that is removed at the end. */
 typedef struct {
-    const char *path, *pool, *features, *prompts;
+    const char *path, *pool, *features, *prompts, *verdicts;
     bool passing;
 } rex_cli_folder;
 

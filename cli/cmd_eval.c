@@ -41,6 +41,7 @@ static rex_status open_vs(const job *j, const rex_trial_opts *opts, rex_trial **
     o.problems = 0;
     o.k = NULL;
     o.reverify = false;
+    o.journal = NULL;
     return rex_trial_open(&o, j->task, j->workers, path.p, NULL, vs, e);
 }
 
@@ -54,6 +55,7 @@ static rex_status evaluate(const job *j, rex_trial *t, const rex_trial *vs, cons
     REX_TRY(rex_trial_text(t, REX_TRIAL_EVAL_TABLE, vs, j->a, &text, e));
     if (!f->passing) {
         if (!given(o->from) || rex_trial_verified(t) > 0) REX_TRY(rex_trial_save(t, f->pool, e));
+        (void)unlink(f->verdicts); /* the pool has them now */
         REX_TRY(rex_cli_put(f, "eval.json", json, j->a, e));
         REX_TRY(
             rex_cli_put_run(&j->run, f, o->task, fact, sizeof fact / sizeof *fact / 2, j->a, e));
@@ -93,6 +95,8 @@ static rex_status work(job *j, rex_cli_folder *f, rex_err *e) {
     opts.draws = o->draws;
     opts.reverify = o->reverify;
     opts.judge = REX_JUDGE_ALL;
+    opts.journal = f->passing ? NULL : f->verdicts;
+    opts.resume = o->resume;
     opts.seed = (uint64_t)o->seed;
     const char *pool = o->from;
     if (!given(o->from)) {

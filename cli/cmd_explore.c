@@ -98,17 +98,10 @@ static rex_status keep(const job *j, rex_trial *t, const rex_cli_folder *f, rex_
     REX_TRY(rex_trial_text(t, REX_TRIAL_ORDERS, NULL, j->a, &orders, e));
     REX_TRY(rex_cli_put(f, "orders.jsonl", orders, j->a, e));
     if (!given(o->from) || rex_trial_verified(t) > 0) REX_TRY(rex_trial_save(t, f->pool, e));
+    (void)unlink(f->verdicts); /* the pool has them now */
     REX_TRY(rex_cli_put(f, o->until_correct || o->budget > 0 ? "found.jsonl" : "explore.json", json,
                         j->a, e));
     return rex_cli_put_run(&j->run, f, o->task, fact, sizeof fact / sizeof *fact / 2, j->a, e);
-}
-
-/* What was verified before a run stopped is kept, so that it can go on. */
-static void keep_verdicts(rex_trial *t, const rex_cli_folder *f) {
-    rex_err quiet;
-    if (!t || f->passing || rex_trial_verified(t) == 0) return;
-    if (rex_trial_save(t, f->pool, &quiet) != REX_OK) rex_cli_note("warning: %s", quiet.text);
-    else rex_cli_note("%s holds what was verified; --resume goes on from there", f->pool);
 }
 
 static rex_status answer(const job *j, rex_trial *t, const rex_cli_folder *f, rex_str *json,
@@ -116,10 +109,9 @@ static rex_status answer(const job *j, rex_trial *t, const rex_cli_folder *f, re
     const explore_opts *const o = j->o;
     const bool finds = o->until_correct || o->budget > 0;
     rex_status s = o->budget > 0 ? rex_trial_budget(t, o->budget, e) : rex_trial_run(t, e);
-    if (s != REX_OK) {
-        keep_verdicts(t, f);
-        return s;
-    }
+    if (s != REX_OK && !f->passing && rex_trial_verified(t) > 0)
+        rex_cli_note("%s holds what was verified; --resume goes on from there", f->verdicts);
+    REX_TRY(s);
     REX_TRY(rex_trial_text(t, finds ? REX_TRIAL_FOUND : REX_TRIAL_JSON, NULL, j->a, json, e));
     REX_TRY(rex_trial_text(t, finds ? REX_TRIAL_FOUND_TEXT : REX_TRIAL_TABLE, NULL, j->a,
                            table_text, e));
@@ -143,7 +135,9 @@ static rex_status one_pool(const job *j, int which, rex_str *json, rex_str *text
     } else if (s == REX_OK && o->resume && access(f.pool, R_OK) == 0) {
         pool = f.pool;
     }
-    const rex_trial_opts opts = trial_opts(j);
+    rex_trial_opts opts = trial_opts(j);
+    opts.journal = f.passing ? NULL : f.verdicts;
+    opts.resume = o->resume;
     if (s == REX_OK) s = rex_trial_open(&opts, j->task, j->workers, pool, features, &t, e);
     if (s == REX_OK) s = answer(j, t, &f, json, text, e);
     rex_trial_close(t);

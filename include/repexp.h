@@ -961,6 +961,11 @@ typedef struct {
     bool until;             /* one rule, one trial: what is found first is what counts */
     rex_judging judge;
     uint64_t seed;
+    /* A file that keeps the verifier's verdicts as they come; NULL: none. With `resume` those that
+     * it has are not asked for again; it must be of the same task, options and pool. Whoever has
+     * saved the pool removes it. */
+    const char *journal;
+    bool resume;
 } rex_trial_opts;
 typedef struct rex_trial rex_trial;
 REX_API void rex_trial_defaults(rex_trial_opts *o);

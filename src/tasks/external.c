@@ -335,11 +335,13 @@ static rex_status take_answer(run *r, rex_str line, rex_err *e) {
         return restart(r, why, e);
     }
     REX_TRY(s);
-    r->out[v->fly[k].claim] = o;
+    const size_t claim = v->fly[k].claim;
+    r->out[claim] = o;
     memmove(&v->fly[k], &v->fly[k + 1], (v->n_fly - k - 1) * sizeof *v->fly);
     v->n_fly--;
     v->since = rex_clock();
     r->n_done++;
+    if (r->t->told) REX_TRY(r->t->told(r->t->told_ud, claim, 1, &r->out[claim], e));
     v->row = o.verdict == REX_VERDICT_broken ? v->row + 1 : 0;
     if (v->row < ROW_END) return REX_OK;
     v->row = 0;

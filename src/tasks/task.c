@@ -312,7 +312,8 @@ static rex_status item_add(item_list *l, const rex_item *x, rex_err *e) {
     return REX_OK;
 }
 
-/* A draw is wanted if it is new (or may repeat) and falls on the right side. What it took is given back if not. */
+/* A draw is wanted if it is new (or may repeat) and falls on the right side. What it took is given
+ * back if not. */
 static rex_status try_draw(const rex_task *t, const rex_make_opts *o, uint64_t no, seen_set *seen,
                            rex_buf *b, rex_arena *a, item_list *list, bool *got, rex_err *e) {
     const rex_task_kind *k = t->kind;
@@ -621,8 +622,11 @@ rex_status rex_task_verify(rex_task *t, rex_pool *p, const rex_claim *c, size_t 
     if (t->kind->verify_all) {
         REX_TRY(t->kind->verify_all(t, c, n, a, out, e));
     } else {
-        for (size_t i = 0; i < n; i += ROUND)
-            REX_TRY(judge_round(t, p, c + i, n - i < ROUND ? n - i : ROUND, a, out + i, e));
+        for (size_t i = 0; i < n; i += ROUND) {
+            const size_t m = n - i < ROUND ? n - i : ROUND;
+            REX_TRY(judge_round(t, p, c + i, m, a, out + i, e));
+            if (t->told) REX_TRY(t->told(t->told_ud, i, m, out + i, e));
+        }
     }
     watch(t, out, n);
     return REX_OK;

@@ -33,6 +33,10 @@ struct rex_task {
     uint64_t seen[REX_VERDICT_COUNT], recent[REX_VERDICT_COUNT];
     uint64_t n_seen, n_recent;
     bool warned;
+    /* Told of verdicts as they come: those of the claims first .. first + n - 1 of the call, from
+     * the caller's thread. NULL: nobody listens. A failure ends the call. */
+    rex_status (*told)(void *ud, size_t first, size_t n, const rex_judged *j, rex_err *e);
+    void *told_ud;
 };
 
 struct rex_task_kind {

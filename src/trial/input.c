@@ -39,7 +39,7 @@ static uint32_t intern(interner *x, rex_str s) {
     return x->slot[k] - 1;
 }
 
-/* ---- columns ------------------------------------------------------------------------------ */
+/* ---- columns ----------------------------------------------------------------------------- */
 
 rex_str rex_trial_response(const rex_trial *t, size_t row) {
     const rex_str s = rex_records_str(t->p.rec, REX_FI_TEXT, row);
@@ -142,7 +142,7 @@ static rex_status number_keys(rex_trial *t, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- claims ------------------------------------------------------------------------------- */
+/* ---- claims ------------------------------------------------------------------------------ */
 
 /* Golds by prompt_id, from --data. */
 static rex_status golds_from_data(rex_trial *t, rex_err *e) {
@@ -223,17 +223,55 @@ static rex_status make_claims(rex_trial *t, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- verdicts ----------------------------------------------------------------------------- */
+/* ---- verdicts ---------------------------------------------------------------------------- */
+
+typedef struct {
+    const rex_trial *t;
+    const uint32_t *row; /* of each claim of the call */
+} asked;
+
+static rex_status note(void *ud, size_t first, size_t n, const rex_judged *j, rex_err *e) {
+    const asked *const q = ud;
+    for (size_t i = 0; i < n; i++) REX_TRY(rex_journal_add(q->t, q->row[first + i], &j[i], e));
+    return rex_journal_flush(q->t, e);
+}
+
+/* Asks the task about the rows that the journal knows nothing of. */
+static rex_status ask(rex_trial *t, const uint32_t *row, size_t n, rex_judged *out, rex_err *e) {
+    rex_trial_pool *const p = &t->p;
+    rex_claim *const c = rex_mem_take(n, sizeof *c, e);
+    rex_judged *const j = c ? rex_mem_take(n, sizeof *j, e) : NULL;
+    uint32_t *const to = j ? rex_mem_take(n, sizeof *to, e) : NULL;
+    rex_status s = to ? REX_OK : REX_ENOMEM;
+    size_t m = 0;
+    for (size_t i = 0; s == REX_OK && i < n; i++) {
+        if (p->said && p->said[row[i]].verdict != REX_VERDICT_COUNT) {
+            out[i] = p->said[row[i]];
+            continue;
+        }
+        c[m] = p->claim[row[i]];
+        to[m++] = row[i];
+    }
+    asked q = {t, to};
+    t->task->told = note;
+    t->task->told_ud = &q;
+    if (s == REX_OK && m > 0) s = rex_task_verify(t->task, t->workers, c, m, t->a, j, e);
+    t->task->told = NULL;
+    m = 0;
+    for (size_t i = 0; s == REX_OK && i < n; i++)
+        if (!p->said || p->said[row[i]].verdict == REX_VERDICT_COUNT) out[i] = j[m++];
+    rex_mem_free(c);
+    rex_mem_free(j);
+    rex_mem_free(to);
+    return s;
+}
 
 rex_status rex_trial_judge(rex_trial *t, const uint32_t *row, size_t n, rex_err *e) {
     rex_trial_pool *const p = &t->p;
     if (n == 0) return REX_OK;
     const rex_mark was = rex_arena_mark(t->a);
-    rex_claim *const c = rex_mem_take(n, sizeof *c, e);
-    rex_judged *const j = c ? rex_mem_take(n, sizeof *j, e) : NULL;
-    rex_status s = j ? REX_OK : REX_ENOMEM;
-    for (size_t i = 0; s == REX_OK && i < n; i++) c[i] = p->claim[row[i]];
-    if (s == REX_OK) s = rex_task_verify(t->task, t->workers, c, n, t->a, j, e);
+    rex_judged *const j = rex_mem_take(n, sizeof *j, e);
+    const rex_status s = j ? ask(t, row, n, j, e) : REX_ENOMEM;
     if (s != REX_OK) rex_arena_back(t->a, was);
     for (size_t i = 0; s == REX_OK && i < n; i++) {
         const bool broken = j[i].verdict == REX_VERDICT_broken;
@@ -244,7 +282,6 @@ rex_status rex_trial_judge(rex_trial *t, const uint32_t *row, size_t n, rex_err 
         p->verified++;
         if (!broken && p->n_key > 0) p->served[p->key[row[i]]] = p->state[row[i]];
     }
-    rex_mem_free(c);
     rex_mem_free(j);
     return s;
 }
@@ -315,7 +352,7 @@ static void drop_broken(rex_trial *t) {
     p->groups = kept_groups;
 }
 
-/* ---- reading ------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static rex_status open_records(rex_trial *t, const char *pool, rex_err *e) {
     rex_trial_pool *const p = &t->p;
@@ -390,6 +427,7 @@ rex_status rex_trial_read(rex_trial *t, const char *pool, const char *features, 
     p->lazy = t->o.judge == REX_JUDGE_LAZY || (t->o.judge == REX_JUDGE_AUTO && outside);
     if (missing > 0) {
         REX_TRY(make_claims(t, e));
+        REX_TRY(rex_journal_open(t, e));
         if (!p->lazy) REX_TRY(judge_all(t, e));
     }
     drop_broken(t);

@@ -22,7 +22,7 @@ static const char with_rows[] =
 static const char without_rows[] =
     "votes,likelihood/outcome=auto,likelihood/likelihood=mean/outcome=auto,random/outcome=auto";
 
-/* ---- opening ------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 static rex_status read_k(rex_trial *t, rex_err *e) {
     const char *p = t->o.k;
@@ -104,13 +104,14 @@ size_t rex_trial_verified(const rex_trial *t) { return t->p.verified; }
 void rex_trial_close(rex_trial *t) {
     if (!t) return;
     for (size_t i = 0; i < t->n_proj; i++) rex_mem_free(t->proj[i].v);
+    rex_journal_close(t);
     rex_records_close(t->p.rec);
     rex_rows_close(t->p.file);
     rex_arena_close(t->a);
     rex_mem_free(t);
 }
 
-/* ---- random, in closed form --------------------------------------------------------------- */
+/* ---- random, in closed form -------------------------------------------------------------- */
 
 typedef struct {
     int64_t key;
@@ -231,7 +232,7 @@ static rex_status walk_or_count(rex_trial *t, rex_trial_result *r, size_t n, siz
     return s;
 }
 
-/* ---- learning ----------------------------------------------------------------------------- */
+/* ---- learning ---------------------------------------------------------------------------- */
 
 static rex_status judge_groups(rex_trial *t, size_t g0, size_t g1, rex_err *e) {
     uint32_t *const row = rex_mem_take(t->p.total + 1, sizeof *row, e);
@@ -285,7 +286,7 @@ static rex_status learn(rex_trial *t, rex_trial_result *res, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- the run ------------------------------------------------------------------------------ */
+/* ---- the run ----------------------------------------------------------------------------- */
 
 static rex_status look_at_pool(rex_trial *t, rex_err *e) {
     const size_t n = t->p.groups;

@@ -25,7 +25,7 @@ REX_MUST rex_status rex_rules_read(rex_arena *a, const char *text, const char *w
 /* The members of a rule's settings. */
 void rex_rule_json(const rex_trial_rule *r, rex_jw *w);
 
-/* ---- the pool (input.c) ------------------------------------------------------------------- */
+/* ---- the pool (input.c) ------------------------------------------------------------------ */
 
 typedef enum { REX_ROW_UNKNOWN, REX_ROW_WRONG, REX_ROW_RIGHT, REX_ROW_BROKEN } rex_row_state;
 
@@ -47,7 +47,10 @@ typedef struct {
     size_t n_key;
     uint8_t *served;     /* per key: rex_row_state */
     bool by_answer, lazy;
-    size_t verified;     /* verdicts asked of the task here */
+    rex_judged
+        *said; /* per row: verdict of the journal, REX_VERDICT_COUNT none; NULL: no journal */
+    rex_out *journal;
+    size_t verified;     /* verdicts asked of the task here, or of the journal in its stead */
     size_t broken;
 } rex_trial_pool;
 
@@ -118,7 +121,17 @@ REX_MUST rex_status rex_trial_labels(const rex_trial *t, size_t group, rex_outco
 REX_MUST rex_status rex_trial_likelihoods(const rex_trial *t, size_t group, const rex_trial_rule *r,
                                           rex_arena *a, double **out, rex_err *e);
 
-/* ---- orders (walk.c) ---------------------------------------------------------------------- */
+/* ---- the journal (journal.c) ------------------------------------------------------------- */
+
+/* Opens the journal of the options, if they name one, and reads what it has. */
+REX_MUST rex_status rex_journal_open(rex_trial *t, rex_err *e);
+void rex_journal_close(rex_trial *t);
+/* One verdict more; `flush` hands what was added to the system. */
+REX_MUST rex_status rex_journal_add(const rex_trial *t, size_t row, const rex_judged *j,
+                                    rex_err *e);
+REX_MUST rex_status rex_journal_flush(const rex_trial *t, rex_err *e);
+
+/* ---- orders (walk.c) --------------------------------------------------------------------- */
 
 /* The features as the rule wants them (projected once per width). */
 REX_MUST rex_status rex_trial_project(rex_trial *t, const rex_trial_rule *r, rex_err *e);

@@ -104,7 +104,7 @@ rex_status rex_trial_order(const rex_trial *t, size_t group, const rex_trial_rul
     return rex_select_add(*out, &rows, e);
 }
 
-/* ---- one chain ---------------------------------------------------------------------------- */
+/* ---- one chain --------------------------------------------------------------------------- */
 
 static int by_number(const void *x, const void *y) {
     const int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
@@ -198,7 +198,7 @@ static void one_chain(void *ud, size_t item, int worker) {
     if (s != REX_OK || c->done) drop(c);
 }
 
-/* ---- rounds ------------------------------------------------------------------------------- */
+/* ---- rounds ------------------------------------------------------------------------------ */
 
 static rex_status first_failure(const walk *w, rex_err *e) {
     const struct failure *first = NULL;
@@ -244,7 +244,7 @@ static rex_status rounds(walk *w, rex_err *e) {
     return REX_OK;
 }
 
-/* ---- which chains ------------------------------------------------------------------------- */
+/* ---- which chains ------------------------------------------------------------------------ */
 
 /* The first of each outcome of a group, its representatives: what --exact begins with. */
 static rex_status representatives(const rex_trial *t, size_t group, const rex_trial_rule *r,

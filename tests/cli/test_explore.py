@@ -8,8 +8,10 @@ import json
 import math
 import os
 import random
+import subprocess
+import time
 
-from repexp import Case, main, need_data
+from repexp import PROGRAM, Case, main, need_data
 from test_select import bonus, npy, outcomes, prepare, tied
 
 HARD = 0.05
@@ -306,6 +308,55 @@ class Verifying(Case):
         os.remove(self.path("asked"))
         self.external("--rules", "likelihood", "--out", run, "--resume", "--json")
         self.assertFalse(os.path.exists(self.path("asked")))
+
+    def kill_and_resume(self, command, *more):
+        """kill -9 while a slow verifier is at work: --resume asks only for what had no answer yet, and ends
+        in the files of a run that was never stopped."""
+        prog, pool = self.write("slow.py", ECHO.replace("    ok =", "    time.sleep(0.01)\n    ok =").replace(
+            "import json", "import time, json")), self.write("pool.jsonl", self.pool(8, 16))
+        asked = self.path("asked")
+        args = [command, "--from", pool, "--task", "external", "--cmd", "python3 %s %s" % (prog, asked), "--json", *more]
+        whole, part = self.path("whole"), self.path("part")
+        want = self.ok(*args, "--out", whole).out
+        calls = sum(1 for _ in open(asked))
+        os.remove(asked)
+        self.assertFalse(os.path.exists(whole + "/verdicts.jsonl"))
+        journal = part + "/verdicts.jsonl"
+        with subprocess.Popen([PROGRAM, *map(str, args), "--out", part], stderr=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+            while p.poll() is None and (not os.path.exists(journal) or os.path.getsize(journal) < 2500):
+                time.sleep(0.005)
+            p.kill()
+            p.communicate()
+        self.assertEqual(p.returncode, -9)
+        with open(journal, "ab") as f:
+            f.write(b'{"row":3,"te')  # torn by the kill
+        with open(journal) as f:
+            had = len(f.read().splitlines()) - 2
+        self.assertGreater(had, 10)
+        self.assertLess(had, calls)
+        other = self.run_cmd(*args, "--out", part, "--resume", "--deadline", 9)
+        self.assertEqual(other.status, 2)
+        self.assertIn("verdicts of " + journal + " are of another task", other.err)
+        time.sleep(0.2)  # the verifier of the killed run ends when its input does
+        os.remove(asked)
+        self.assertEqual(self.ok(*args, "--out", part, "--resume").out, want)
+        self.assertEqual(sum(1 for _ in open(asked)), calls - had)
+        names = sorted(os.listdir(whole))
+        self.assertEqual(sorted(os.listdir(part)), names)
+        for name in names:
+            if name == "run.json":  # names the folder
+                continue
+            with open(whole + "/" + name, "rb") as a, open(part + "/" + name, "rb") as b:
+                self.assertEqual(a.read(), b.read(), name)
+
+    def test_killed_while_verifying_all(self):
+        self.kill_and_resume("explore", "--rules", "likelihood,random", "--verify-all")
+
+    def test_killed_while_going_down_the_orders(self):
+        self.kill_and_resume("explore", "--rules", "likelihood,votes,random", "--trials", 3)
+
+    def test_killed_during_eval(self):
+        self.kill_and_resume("eval")
 
     def test_a_dying_verifier_stops_the_run(self):
         pool = self.write("pool.jsonl", self.pool())

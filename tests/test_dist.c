@@ -219,7 +219,8 @@ START_TEST(t_dist_names_who_differs) {
 /* ---- failures ---------------------------------------------------------------------------- */
 
 static void rest(double seconds) {
-    const struct timespec t = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+    const double whole = floor(seconds);
+    const struct timespec t = { (time_t)whole, (long)((seconds - whole) * 1e9) };
     nanosleep(&t, NULL);
 }
 
@@ -356,7 +357,8 @@ static float fast_sum(size_t i, int ranks) {
     float sum = 0.0f;
     for (int r = 0; r < ranks; r++) {
         float part = 0.0f;
-        for (int d = DOCS * r / ranks; d < DOCS * (r + 1) / ranks; d++) part += draw((uint32_t)d, i);
+        for (int d = DOCS * r / ranks; d < DOCS * (r + 1) / ranks; d++)
+            part += draw((uint32_t)d, i);
         sum = r == 0 ? part : sum + part;
     }
     return sum;

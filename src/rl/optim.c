@@ -139,8 +139,8 @@ void rex_optim_update(rex_optim *p, rex_pool *pool, double norm, rex_span_fn don
     for (size_t i = 0; i < p->n_span; i++) {
         const rex_span *const s = &p->span[i];
         a.decay = p->decays[s->param] ? (float)p->o.decay : 0.0f;
-        rex_adamw_run(&g->m->kern, pool, rex_grads_weights(g, s->param) + (s->at - g->off[s->param]),
-                      g->grad + s->at, (char *)p->m + s->state * each,
+        float *const w = rex_grads_weights(g, s->param) + (s->at - g->off[s->param]);
+        rex_adamw_run(&g->m->kern, pool, w, g->grad + s->at, (char *)p->m + s->state * each,
                       (char *)p->v + s->state * each, p->o.state, (int64_t)s->n, s->at, &a);
         if (done) done(ud, s);
     }

@@ -323,7 +323,8 @@ static bool may_differ(rex_str key) {
     static const char *const free_ones[] = {
         "threads",    "quiet",        "json",    "resume",        "out",   "save_every", "keep",
         "eval_every", "sample_every", "samples", "sample_tokens", "micro", "recompute",  "dry_run",
-        "val",        "set",          "config",  "data" /* known by its hash */};
+        "val",        "set",          "config",  "deadline",
+        "data" /* known by its hash */};
     for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
         if (rex_str_is(key, free_ones[i])) return true;
     return false;

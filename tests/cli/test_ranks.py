@@ -137,7 +137,7 @@ class Ranks(unittest.TestCase):
         p.send_signal(signal.SIGINT)
         err = p.communicate(timeout=60)[1]
         self.assertIn(p.returncode, (0, 130), err)
-        self.mpirun(4, "--exact", "--resume", str(out))
+        self.mpirun(4, "--exact", "--deadline", "30", "--resume", str(out))
         self.same(out)
 
     def test_hanging(self):

@@ -242,19 +242,19 @@ rex_lse rex_lse_join(const rex_lse *tile, int64_t n) {
 
 /* ---- splitting --------------------------------------------------------------------------- */
 
-/* Rows in a piece: a multiple of 42, which whole tiles of every table divide. */
+/* Rows in a piece, at least and at most. */
 #define M_STEP 126
 #define M_MOST 504
 /* Pieces per product and worker, at most: enough to even them out. Every piece packs its rows anew,
  * so a lone worker takes all panels at once. */
 #define PIECES(workers) ((workers) > 1 ? 2 * (int64_t)(workers) : 1)
-/* A piece packs its own rows, so it should span several panels. */
-#define P_LEAST 4
+#define MOST_WORKERS 16 /* with more, pieces are not weighed against each other */
 
 typedef struct {
     const rex_kern *k;
     const rex_gemm *job;
     size_t n_job;
+    int64_t share;
     char *scratch;
     size_t per_worker;
     int workers;
@@ -264,26 +264,61 @@ typedef struct {
     int64_t m_len, p_len, m_parts, p_parts;
 } gemm_cut;
 
-static gemm_cut cut_gemm(const rex_gemm *j, int workers) {
+/* Equal pieces of rows, as many for every worker; panels are cut in `share` where rows are not. */
+static gemm_cut cut_gemm(const rex_gemm *j, int workers, int64_t share) {
     const int64_t pieces = PIECES(workers);
     const int64_t panels = rex_panel_count(j->n);
     gemm_cut c;
     int64_t parts = j->m / M_STEP;
     if (parts > pieces) parts = pieces;
-    if (parts * M_MOST < j->m) parts = (j->m + M_MOST - 1) / M_MOST; /* no leftover of a few rows */
+    if (parts * M_MOST < j->m) parts = (j->m + M_MOST - 1) / M_MOST;
+    if (parts > 1) parts = (parts + workers - 1) / workers * workers;
     if (parts < 1) parts = 1;
     c.m_len = (j->m + parts - 1) / parts;
-    if (parts > 1) c.m_len = (c.m_len + 41) / 42 * 42;
     if (c.m_len < 1) c.m_len = 1;
     c.m_parts = (j->m + c.m_len - 1) / c.m_len;
-    int64_t want = pieces / (c.m_parts > 0 ? c.m_parts : 1);
-    if (want > panels / P_LEAST) want = panels / P_LEAST;
-    if (want < 2 && c.m_parts == 1 && workers > 1) want = 2;
+    int64_t want = c.m_parts > 1 ? 1 : share;
+    if (want > panels) want = panels;
     if (want < 1) want = 1;
     c.p_len = (panels + want - 1) / want;
     if (c.p_len < 1) c.p_len = 1;
     c.p_parts = (panels + c.p_len - 1) / c.p_len;
     return c;
+}
+
+/* When the last worker ends; packing the rows of a piece counts as one panel more. */
+static double makespan(const rex_gemm *job, size_t n_job, int workers, int64_t share) {
+    double at[MOST_WORKERS] = { 0.0 };
+    double last = 0.0;
+    for (size_t n = 0; n < n_job; n++) {
+        const gemm_cut c = cut_gemm(&job[n], workers, share);
+        const int64_t panels = rex_panel_count(job[n].n);
+        for (int64_t i = 0; i < c.m_parts * c.p_parts; i++) {
+            const int64_t p = i % c.p_parts * c.p_len;
+            const int64_t len = panels - p < c.p_len ? panels - p : c.p_len;
+            int w = 0;
+            for (int k = 1; k < workers; k++)
+                if (at[k] < at[w]) w = k;
+            at[w] += (double)(len + 1) * (double)(job[n].k * c.m_len);
+            if (at[w] > last) last = at[w];
+        }
+    }
+    return last;
+}
+
+/* Into how many pieces panels are cut. Many even out what disturbs a worker; fewer are taken if
+ * they promise five per cent. */
+static int64_t best_share(const rex_gemm *job, size_t n_job, int workers) {
+    int64_t best = PIECES(workers);
+    if (workers <= 1 || workers > MOST_WORKERS) return best;
+    double least = makespan(job, n_job, workers, best);
+    for (int64_t share = best / 2; share > 0; share /= 2) {
+        const double span = makespan(job, n_job, workers, share);
+        if (span >= 0.95 * least) continue;
+        least = span;
+        best = share;
+    }
+    return best;
 }
 
 static int64_t least(int64_t a, int64_t b) {
@@ -295,7 +330,7 @@ static void gemm_piece(void *ud, size_t item, int worker) {
     int64_t i = (int64_t)item;
     for (size_t n = 0; n < w->n_job; n++) {
         const rex_gemm *j = &w->job[n];
-        const gemm_cut c = cut_gemm(j, w->workers);
+        const gemm_cut c = cut_gemm(j, w->workers, w->share);
         const int64_t pieces = c.m_parts * c.p_parts;
         if (i >= pieces) {
             i -= pieces;
@@ -311,11 +346,12 @@ static void gemm_piece(void *ud, size_t item, int worker) {
 
 void rex_gemm_run(const rex_kern *k, rex_pool *p, const rex_gemm *job, size_t n_job, void *scratch,
                   size_t per_worker) {
-    gemm_work w = { k, job, n_job, scratch, per_worker, p != NULL ? rex_pool_size(p) : 1 };
+    const int workers = p != NULL ? rex_pool_size(p) : 1;
+    gemm_work w = { k, job, n_job, best_share(job, n_job, workers), scratch, per_worker, workers };
     rex_assert(per_worker >= REX_GEMM_SCRATCH);
     int64_t items = 0;
     for (size_t n = 0; n < n_job; n++) {
-        const gemm_cut c = cut_gemm(&job[n], w.workers);
+        const gemm_cut c = cut_gemm(&job[n], w.workers, w.share);
         items += c.m_parts * c.p_parts;
     }
     rex_pool_run(p, (size_t)items, gemm_piece, &w);

@@ -400,6 +400,7 @@ static rex_status fill(opening *o, rex_err *e) {
     REX_TRY(walk(o, false, &floats, &largest, &tensors, e));
     if (o->st && (tensors == 0 || rex_st_count(o->st) > tensors)) return left_over(o, e);
     a->scale = (float)(a->alpha / (a->rslora ? sqrt((double)a->rank) : (double)a->rank));
+    a->floats = floats;
     a->slab = rex_mem_take(floats, sizeof *a->slab, e);
     if (!a->slab) return REX_ENOMEM;
     o->row = rex_mem_take(largest, sizeof *o->row, e);

@@ -23,7 +23,8 @@ typedef struct rex_adapter {
     int64_t params;
     char targets[128]; /* their names, "q_proj,v_proj" */
     const char *path;  /* the folder, in the model's arena; NULL: a new one */
-    float *slab;       /* owned: all panels */
+    float *slab;       /* owned: all panels, `floats` of them */
+    size_t floats;
 } rex_adapter;
 
 /* What config and names say of a folder's adapter, before any weight is looked at. */

@@ -8,6 +8,7 @@
 #include "sft.h"
 
 #include "../gen/gen.h"
+#include "../model/adapter.h"
 #include "run.h"
 
 #include <math.h>
@@ -587,6 +588,9 @@ static rex_status compare_ranks(sft *t, rex_err *e) {
         hash = rex_hash64(pair, sizeof pair);
     }
     REX_TRY(rex_dist_same(d, "the model's weights", hash, e));
+    const rex_adapter *const low = t->run.model->adapter;
+    const uint64_t own = low ? rex_hash64(low->slab, low->floats * sizeof *low->slab) : 0;
+    REX_TRY(rex_dist_same(d, "the adapter", own, e));
     return rex_dist_same(d, "the steps done", (uint64_t)t->step, e);
 }
 

@@ -110,6 +110,18 @@ class Lora(repexp.Case):
         self.fails("sft", *[x if x != "4" else "5" for x in self.recipe], "--resume", out, status=2,
                    saying="`lora` differs")
 
+    def test_ranks(self):
+        """With --exact an adapter trained on two ranks is that of one, byte for byte."""
+        if not shutil.which("mpirun") or not os.path.exists(os.path.join(os.path.dirname(PROGRAM), "librepexp-mpi.so")):
+            raise unittest.SkipTest("no mpirun, or no librepexp-mpi.so beside the program")
+        run = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n"]
+        for n in (1, 2):
+            p = subprocess.run([*run, str(n), PROGRAM, "sft", *self.recipe, "--exact", "--threads", "1", "--out",
+                                self.path("r%d" % n)], capture_output=True, text=True, timeout=120)
+            self.assertEqual(p.returncode, 0, p.stderr)
+        for name in ("adapter_model.safetensors", "state.safetensors"):
+            self.assertTrue(filecmp.cmp(*(self.path("r%d/%s/%s" % (n, STEP, name)) for n in (1, 2)), shallow=False))
+
     def test_go_on_with_an_adapter(self):
         out = self.path("more")
         self.ok("sft", "--model", self.base, "--adapter", self.adapter, "--data", self.data, "--steps", 6, "--seqs", 10,

@@ -364,13 +364,18 @@ static void watch(rex_dist *d) {
     if (d->rank == 0 && !over) look_for_stuck(d, t);
 }
 
+/* Rank 0 speaks for all, rank 1 where rank 0 is gone. */
+static bool speaks(const rex_dist *d) {
+    return d->rank == 0 || (d->rank == 1 && d->link[0].gone);
+}
+
 /* What is lost must be said even if nobody comes to hear it: a launcher that sees a rank die kills
  * the others within a second, and a rank in the middle of a long step asks nothing. */
 static void speak_up(rex_dist *d) {
     pthread_mutex_lock(&d->lock);
     const double since = rex_clock() - d->failed_at;
     const bool lost = atomic_load(&d->code) != REX_OK && d->lost && !d->closing;
-    const bool say = lost && !d->said && since > LOG_AFTER && d->rank <= 1;
+    const bool say = lost && !d->said && since > LOG_AFTER && speaks(d);
     char text[BEAT_TEXT];
     (void)snprintf(text, sizeof text, "%s", d->text);
     d->said |= say;
@@ -545,14 +550,14 @@ int rex_dist_size(const rex_dist *d) {
     return d ? d->size : 1;
 }
 
-int rex_dist_threads(rex_dist *d) {
+int rex_dist_threads(rex_dist *d, int asked) {
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
     const int cores = n < 1 ? 1 : n > 4096 ? 4096 : (int)n;
-    if (!d) return cores;
-    int want = cores / d->t->local_size;
+    if (!d) return asked;
+    int want = asked ? asked : cores / d->t->local_size;
     if (want < 1) want = 1;
     const int may = d->t->cores(d->t, want);
-    return may < want ? may : want;
+    return asked || may > want ? want : may;
 }
 
 /* Waits until everybody knows that nobody will write any more. */
@@ -573,9 +578,11 @@ void rex_dist_close(rex_dist *d) {
     if (!d) return;
     pthread_mutex_lock(&d->lock);
     d->closing = true;
+    const bool say = d->rank > 0 && speaks(d) && !d->said; /* the caller of rank 0 has said it */
     d->said = true;
     send_beats(d, true);
     pthread_mutex_unlock(&d->lock);
+    if (say) rex_say(REX_LOG_ERROR, "%s", d->text);
     part(d);
     pthread_mutex_lock(&d->lock);
     d->end = true;

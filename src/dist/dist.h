@@ -95,7 +95,8 @@ void rex_dist_busy(rex_dist *d, bool busy);
 /* This rank goes no further: tells the others, and takes care that no message touches the memory of
  * this rank after it returns. REX_OK or REX_ECANCEL: nothing. */
 void rex_dist_fail(rex_dist *d, rex_status s, const rex_err *e);
-/* Workers of one rank when nobody asked for a number: cores by ranks of this machine. */
-int rex_dist_threads(rex_dist *d);
+/* Workers of one rank: what was asked for, or, with 0, cores by ranks of this machine. The binding
+ * of this thread to fewer cores is undone. */
+int rex_dist_threads(rex_dist *d, int asked);
 
 #endif

@@ -595,8 +595,7 @@ static rex_status compare_ranks(sft *t, rex_err *e) {
 }
 
 static rex_status prepare(sft *t, rex_err *e) {
-    int threads = (int)t->o.threads;
-    if (threads == 0 && t->o.dist) threads = rex_dist_threads(t->o.dist);
+    const int threads = rex_dist_threads(t->o.dist, (int)t->o.threads);
     REX_TRY(rex_run_same(t->o.dist, &t->o, t->a, e));
     rex_status s = rex_pool_open(threads, &t->pool, e);
     if (s == REX_OK) s = rex_run_open(&t->run, &t->o, t->a, t->pool, e);

@@ -152,6 +152,15 @@ class Ranks(unittest.TestCase):
         self.assertRegex(err, rf"rank 1 \(.*process {rank[1]}\) has been silent for 2 s, in step \d+; the newest checkpoint")
         self.assertFalse(any(x.endswith(".part") for x in os.listdir(out / "checkpoints")))
 
+    def test_first_rank_dies(self):
+        out = self.dir / "first"
+        p = self.begin(2, out, "--steps", "100000")
+        rank = children(p.pid)
+        os.kill(rank[0], signal.SIGKILL)
+        err = p.communicate(timeout=60)[1]
+        self.assertNotEqual(p.returncode, 0)
+        self.assertRegex(err, rf"rank 0 \(.*process {rank[0]}\) has died, in step \d+")
+
     def test_stop(self):
         """mpirun passes SIGUSR1 on without killing anybody."""
         out = self.dir / "stop"

@@ -92,7 +92,8 @@ static void remove_folder(const char *path) {
 
 static rex_status export_folder(rex_exporting *x, rex_err *e) {
     static const char *const dtype[] = {"float32", "float16", "bfloat16"};
-    rex_str part;
+    rex_str part, out = rex_str_of(x->o.out);
+    while (out.n > 1 && out.p[out.n - 1] == '/') out.n--;
     if (x->o.type == REX_WEIGHTS_Q8_0)
         return rex_fail(e, REX_EARG, -1,
                         "a Hugging Face folder holds f32, f16 or bf16 weights; q8_0 is for GGUF");
@@ -106,7 +107,7 @@ static rex_status export_folder(rex_exporting *x, rex_err *e) {
     if (x->m->src.gguf)
         rex_say(REX_LOG_WARN, "%s: GGUF weights are written as a %s model folder", x->o.model,
                 dtype[x->o.type]);
-    REX_TRY(rex_str_fmt(x->a, &part, e, "%s.part", x->o.out));
+    REX_TRY(rex_str_fmt(x->a, &part, e, "%.*s.part", (int)out.n, out.p));
     remove_folder(part.p);
     if (mkdir(part.p, 0777) != 0)
         return rex_fail(e, REX_EIO, -1, "cannot make the folder %s: %s", part.p, strerror(errno));

@@ -198,7 +198,7 @@ class Lora(repexp.Case):
         merged = self.ok("logprob", "--model", out, "--pairs", self.path("pool.jsonl")).lines()
         self.assertLess(max(abs(x - y) for a, b in zip(rows, merged) for x, y in zip(a["logp"], b["logp"])), 1e-5)
         # without an adapter: the same weights
-        self.ok("merge", "--model", self.base, "--out", self.path("copy"))
+        self.ok("merge", "--model", self.base, "--out", self.path("copy") + "/")
         self.assertEqual(self.pool("x.jsonl"), self.pool("y.jsonl", model=self.path("copy")))
         half = self.path("half")
         self.ok("merge", "--model", self.base, "--adapter", self.adapter, "--out", half, "--type", "bf16")

@@ -7,9 +7,12 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define DEMO_OPTS(X)                                                           \
     REX_CLI_COMMON(X)                                                          \
@@ -66,6 +69,7 @@ typedef struct {
     const demo_opts *o;
     rex_arena *a;
     rex_buf b;               /* what is to be printed next */
+    int lock;
     size_t n_run;
     const char *folder[SAMPLERS];
     number change[SAMPLERS][ORDERS]; /* samples-to-correct over random's */
@@ -246,13 +250,25 @@ static rex_status make_folders(demo *d, const char *path, rex_err *e) {
         if (p[i] != '/' && p[i] != '\0') continue;
         const char was = p[i];
         p[i] = '\0';
-        if (mkdir(p, 0777) != 0 && !(stat(p, &sb) == 0 && S_ISDIR(sb.st_mode)))
+        const int why = mkdir(p, 0777) == 0 ? 0 : errno;
+        if (why && !(stat(p, &sb) == 0 && S_ISDIR(sb.st_mode)))
             return rex_fail(e, REX_EIO, -1,
                             "%s: cannot make this folder: %s; --out DIR names another place", p,
-                            strerror(errno));
+                            strerror(why));
         p[i] = was;
     }
     return REX_OK;
+}
+
+/* Two demos in one folder would take each other's files; the lock goes with the program. */
+static rex_status claim(demo *d, rex_err *e) {
+    d->lock = open(d->o->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (d->lock < 0 || flock(d->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return REX_OK;
+    return rex_fail(e, REX_EIO, -1,
+                    "%s: another demo is at work here; wait for it, or name another place with "
+                    "--out DIR",
+                    d->o->out);
 }
 
 static rex_status decimal(demo *d, int64_t v, const char **out, rex_err *e) {
@@ -339,6 +355,7 @@ static rex_status walk(demo *d, rex_err *e) {
                         o->model);
     REX_TRY(rex_arena_open(0, &d->a, e));
     REX_TRY(make_folders(d, o->out, e));
+    REX_TRY(claim(d, e));
     rex_buf_init(&rules, 0);
     for (int i = 0; i < ORDERS; i++) rex_buf_addf(&rules, "%s%s", i ? "," : "", order[i].rule);
     rex_status s = rex_buf_check(&rules, e);
@@ -381,12 +398,13 @@ static rex_status walk(demo *d, rex_err *e) {
 }
 
 static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
-    demo d = {.o = opts};
+    demo d = {.o = opts, .lock = -1};
     if (n_pos > 0) return rex_fail(e, REX_EARG, -1, "demo: '%s' is no option", pos[0]);
     rex_buf_init(&d.b, 0);
     const rex_status s = walk(&d, e);
     rex_buf_free(&d.b);
     rex_arena_close(d.a);
+    if (d.lock >= 0) (void)close(d.lock);
     return s;
 }
 

@@ -140,11 +140,14 @@ static rex_status open_out(job *j, rex_err *e) {
         const rex_cli_made made = {.list = table, .n_list = N_OPT, .opts = o, .model = o->model,
                                    .adapter = o->adapter, .tokenizer = o->tokenizer,
                                    .prompt = j->prompt, .ids = j->ids, .n = j->n};
-        if (there && !o->resume) (void)unlink(o->out);
         const bool begun = there && o->resume && sb.st_size > 0;
-        REX_TRY(rex_cli_made_with(&made, o->out, begun, j->line, e));
+        /* what is begun is looked at before it is touched, what is new is claimed before a word */
+        if (begun) REX_TRY(rex_cli_made_with(&made, o->out, true, j->line, e));
+        REX_TRY((o->resume ? rex_out_append : rex_out_anew)(o->out, &j->out, e));
+        if (!begun) REX_TRY(rex_cli_made_with(&made, o->out, false, j->line, e));
+    } else {
+        REX_TRY(rex_out_append(o->out, &j->out, e));
     }
-    REX_TRY(rex_out_append(o->out, &j->out, e)); /* cuts a torn last line */
     if (o->resume) REX_TRY(count_done(j, e));
     if (!o->features || !*o->features) return REX_OK;
     rex_rows_out_opts r;

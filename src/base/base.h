@@ -127,7 +127,10 @@ void rex_map_close(rex_map *m);
  * stdout. A failed write is sticky; `commit` reports it; `close` without commit removes. */
 typedef struct rex_out rex_out;
 REX_MUST rex_status rex_out_open(const char *path, rex_out **out, rex_err *e);
-REX_MUST rex_status rex_out_append(const char *path, rex_out **out, rex_err *e); /* line records */
+/* Line records; a torn last line is cut. REX_EIO while another program has the file open so. */
+REX_MUST rex_status rex_out_append(const char *path, rex_out **out, rex_err *e);
+/* The same, and what the file holds is dropped. */
+REX_MUST rex_status rex_out_anew(const char *path, rex_out **out, rex_err *e);
 void rex_out_add(rex_out *o, const void *p, size_t n);
 void rex_out_addf(rex_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 REX_MUST rex_status rex_out_flush(rex_out *o, rex_err *e);  /* append mode: to the system */

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -207,7 +208,25 @@ static rex_status cut_torn(rex_out *o, rex_err *e) {
     return REX_OK;
 }
 
-static rex_status out_start(const char *path, bool append, rex_out **out, rex_err *e) {
+/* Two programs that append to one file would mix their lines. A file system without locks lets
+ * both. */
+static rex_status claim(rex_out *o, rex_err *e) {
+    if (flock(o->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return REX_OK;
+    return rex_fail(e, REX_EIO, -1,
+                    "%s: another program is writing this file; wait for it, or name another file",
+                    o->path);
+}
+
+static rex_status begin_anew(rex_out *o, rex_err *e) {
+    struct stat st;
+    if (fstat(o->fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) return REX_OK;
+    return ftruncate(o->fd, 0) == 0 ? REX_OK : out_fail(o, "empty", errno, e);
+}
+
+typedef enum { ASIDE, APPEND, ANEW } out_mode;
+
+static rex_status out_start(const char *path, out_mode mode, rex_out **out, rex_err *e) {
+    const bool append = mode != ASIDE;
     *out = NULL;
     rex_out *const o = rex_mem_take(1, sizeof *o, e);
     if (!o) return REX_ENOMEM;
@@ -229,7 +248,8 @@ static rex_status out_start(const char *path, bool append, rex_out **out, rex_er
         o->fd = open(path, append ? O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC : O_WRONLY | O_CLOEXEC,
                      0666);
         if (o->fd < 0) s = out_fail(o, "open for writing", errno, e);
-        else if (append) s = cut_torn(o, e);
+        else if (append) s = claim(o, e);
+        if (append && s == REX_OK) s = mode == ANEW ? begin_anew(o, e) : cut_torn(o, e);
     } else {
         o->own_fd = true;
         o->fd = open(o->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -245,11 +265,15 @@ static rex_status out_start(const char *path, bool append, rex_out **out, rex_er
 }
 
 rex_status rex_out_open(const char *path, rex_out **out, rex_err *e) {
-    return out_start(path, false, out, e);
+    return out_start(path, ASIDE, out, e);
 }
 
 rex_status rex_out_append(const char *path, rex_out **out, rex_err *e) {
-    return out_start(path, true, out, e);
+    return out_start(path, APPEND, out, e);
+}
+
+rex_status rex_out_anew(const char *path, rex_out **out, rex_err *e) {
+    return out_start(path, ANEW, out, e);
 }
 
 static void write_all(rex_out *o, const char *p, size_t n) {

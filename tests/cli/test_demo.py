@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The demo: every number with its interval, 80 columns, the same bytes again and with other threads,
 commands that can be typed, sentences where it cannot run."""
+import fcntl
 import os
 import re
 import stat
@@ -57,6 +58,15 @@ class Demo(repexp.Case):
         self.write("file", "here")
         model = self.dir if not os.path.isdir(MODEL) else MODEL
         self.fails("demo", "--model", model, "--out", self.path("file/below"), saying=["cannot make this folder"])
+
+    def test_two_in_one_folder(self):
+        if not os.path.isdir(MODEL):
+            self.skipTest("no %s: make model trains it" % MODEL)
+        os.mkdir(self.path("both"))
+        held = os.open(self.path("both"), os.O_RDONLY)
+        self.addCleanup(os.close, held)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        self.fails("demo", "--out", self.path("both"), saying=["another demo is at work here", "--out"])
 
     @unittest.skipIf(os.geteuid() == 0, "root may write anywhere")
     def test_read_only(self):

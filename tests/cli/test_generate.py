@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """generate, logprob and embed: records, resume, the two forms of a model, what is refused."""
+import fcntl
 import json
 import os
 import shutil
@@ -27,6 +28,13 @@ class Generate(repexp.Case):
     def read(self, name):
         with open(self.path(name), "rb") as f:
             return f.read()
+
+    def test_another_writer(self):
+        path = self.path("pool.jsonl")
+        with open(path, "w", encoding="utf-8") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            self.fails("generate", "--model", GOLDEN + "qwen2", "--prompts", self.ids(), "-n", 1, "--out", path,
+                       saying=["another program is writing this file"])
 
     def test_records(self):
         rows = self.gen()

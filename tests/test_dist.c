@@ -39,7 +39,8 @@ typedef struct {
 
 static int put(rex_transport *t, bool in, int peer, int tag, void *p, size_t n, void *ticket) {
     post_office *const o = ((box *)t)->o;
-    letter *const x = malloc(sizeof *x);
+    letter *const x = malloc(sizeof *x + n);
+    if (!in) p = memcpy(x + 1, p, n); /* the sender may be gone when it is read */
     *x = (letter){ NULL, in ? peer : t->rank, in ? t->rank : peer, tag, t->rank, in, false, p, n,
                    ticket };
     pthread_mutex_lock(&o->lock);

@@ -207,13 +207,23 @@ void rex_flow_end(rex_dist *d, rex_flow *f) {
     pthread_mutex_unlock(&d->lock);
 }
 
+/* A failure that all are about to agree upon may be heard of before the message that tells it: what
+ * is on its way gets a second to arrive, unless a rank is lost. */
+static bool given_up(rex_dist *d) {
+    if (atomic_load(&d->code) == REX_OK) return false;
+    pthread_mutex_lock(&d->lock);
+    const bool up = d->lost || rex_clock() - d->failed_at > 1.0;
+    pthread_mutex_unlock(&d->lock);
+    return up;
+}
+
 rex_status rex_flow_wait(rex_dist *d, rex_flow *f, rex_err *e) {
     pthread_mutex_lock(&d->lock);
     d->spent = rex_clock() - d->resumed;
     d->waiting = true;
     pthread_mutex_unlock(&d->lock);
     int idle = 0;
-    while (!atomic_load(&f->finished) && atomic_load(&d->code) == REX_OK) {
+    while (!atomic_load(&f->finished) && !given_up(d)) {
         if (move(d)) idle = 0;
         else nap(idle++ < 200 ? 10 : 50);
     }

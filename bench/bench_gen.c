@@ -6,8 +6,8 @@
  *
  *     bench_gen SHAPE FORMAT THREADS [REPEATS] [SCENES]
  *
- * SHAPE 135m|0.5b, FORMAT f32|bf16|q8_0|bf16c (bf16c: bf16 weights, bf16 compute), SCENES letters of
- * lpdsf: load, prefill, decode, samples, feature pairs. One JSON line on stdout for each scene,
+ * SHAPE 135m|0.5b, FORMAT f32|bf16|q8_0|bf16c (bf16c: bf16 weights, bf16 compute), SCENES letters
+ * of lpdsf: load, prefill, decode, samples, feature pairs. One JSON line on stdout for each scene,
  * medians and quartiles over the repeats. With one thread all times but those of `load` are
  * processor time, so that a busy machine disturbs little; with more they are wall time.
  */

@@ -236,15 +236,15 @@ int main(int argc, char **argv) {
     qsort(took, (size_t)steps, sizeof *took, by_size);
     qsort(share, (size_t)steps, sizeof *share, by_size);
     const double tok = (double)r.s->seqs * r.s->positions;
-    printf("{\"ours\": \"repexp %s\", \"shape\": \"%s\", \"dtype\": \"%s\", \"threads\": %d, "
-           "\"redo\": %d, "
-           "\"seqs\": %d, \"micro\": %d, \"tok_s\": %.1f, \"tok_s_low\": %.1f, \"tok_s_high\": %.1f, "
-           "\"floor_share\": %.4f, "
-           "\"forward_s\": %.4f, \"backward_s\": %.4f, \"adamw_s\": %.4f, \"peak_gflops\": %.1f, "
-           "\"peak_mib\": %ld}\n",
-           r.m->kern.name, r.s->name, bf16 ? "bf16" : "f32", threads, redo, own.seqs,
-           r.micro,
-           tok / took[steps / 2], tok / took[steps - 1], tok / took[0], share[steps / 2], r.forward,
-           r.backward, r.adamw, peak / 1e9, use.ru_maxrss / 1024);
+    printf(
+        "{\"ours\": \"repexp %s\", \"shape\": \"%s\", \"dtype\": \"%s\", \"threads\": %d, "
+        "\"redo\": %d, "
+        "\"seqs\": %d, \"micro\": %d, \"tok_s\": %.1f, \"tok_s_low\": %.1f, \"tok_s_high\": %.1f, "
+        "\"floor_share\": %.4f, "
+        "\"forward_s\": %.4f, \"backward_s\": %.4f, \"adamw_s\": %.4f, \"peak_gflops\": %.1f, "
+        "\"peak_mib\": %ld}\n",
+        r.m->kern.name, r.s->name, bf16 ? "bf16" : "f32", threads, redo, own.seqs, r.micro,
+        tok / took[steps / 2], tok / took[steps - 1], tok / took[0], share[steps / 2], r.forward,
+        r.backward, r.adamw, peak / 1e9, use.ru_maxrss / 1024);
     return 0;
 }

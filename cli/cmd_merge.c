@@ -88,10 +88,11 @@ const rex_cmd rex_cmd_export = {
     .name = "export",
     .summary = "a model or checkpoint as one GGUF file",
     .usage = "--model M --out FILE.gguf [--adapter DIR] [--type f32|f16|bf16|q8_0]",
-    .text = "Writes weights, settings and tokenizer as a GGUF file of version 3. With --type f32 "
-            "the numbers are those of the model, bit for bit, and a greedy continuation is the "
-            "same, token for token. The file is read back before it gets its name: what GGUF cannot "
-            "say exactly is refused with the reason.",
+    .text =
+        "Writes weights, settings and tokenizer as a GGUF file of version 3. With --type f32 "
+        "the numbers are those of the model, bit for bit, and a greedy continuation is the "
+        "same, token for token. The file is read back before it gets its name: what GGUF cannot "
+        "say exactly is refused with the reason.",
     .opt = export_table,
     .n_opt = sizeof export_table / sizeof *export_table,
     .opt_bytes = sizeof(export_opts),

@@ -179,7 +179,8 @@ const rex_cmd rex_cmd_sft = {
         "an\n"
         "ordinary Hugging Face model folder with one state file; with --lora they hold an adapter "
         "alone,\n"
-        "as PEFT reads it, and the model stays as it is, be it f32, bf16 or quantised. A run that was stopped or killed "
+        "as PEFT reads it, and the model stays as it is, be it f32, bf16 or quantised. A run that "
+        "was stopped or killed "
         "goes\n"
         "on with --resume RUN and the same options, and ends with the same bytes.\n"
         "`mpirun -n R repexp sft ...` trains on R ranks (docs/distributed.md).",

@@ -998,7 +998,7 @@ REX_API void rex_trial_close(rex_trial *t);
  * `room` names are stored. */
 REX_API size_t rex_kern_list(const char **name, size_t room);
 
-/* ---- several processes (dist) ------------------------------------------------------------- */
+/* ---- several processes (dist) ------------------------------------------------------------ */
 
 /* The processes (ranks) that an mpirun has started together. NULL stands for one process. */
 typedef struct rex_dist rex_dist;
@@ -1044,9 +1044,14 @@ REX_API void rex_sft_defaults(rex_sft_opts *o);
  */
 REX_API REX_MUST rex_status rex_sft_run(const rex_sft_opts *o, rex_err *e);
 
-/* ---- models written anew: adapters merged, folders to GGUF -------------------------------- */
+/* ---- models written anew: adapters merged, folders to GGUF ------------------------------- */
 
-typedef enum { REX_WEIGHTS_F32, REX_WEIGHTS_F16, REX_WEIGHTS_BF16, REX_WEIGHTS_Q8_0 } rex_weights_as;
+typedef enum {
+    REX_WEIGHTS_F32,
+    REX_WEIGHTS_F16,
+    REX_WEIGHTS_BF16,
+    REX_WEIGHTS_Q8_0
+} rex_weights_as;
 typedef struct {
     size_t size;
     const char *model;     /* folder or GGUF */

@@ -334,8 +334,9 @@ START_TEST(t_adapter_config_that_lies_is_refused) {
         put_file(folder, "adapter_config.json", bad[i].text, strlen(bad[i].text));
         refused(GOLDEN "llama", folder, bad[i].want, bad[i].saying);
     }
-    static const char rs[] = "{\"r\": 2, \"lora_alpha\": 4, \"use_rslora\": true, \"bias\": \"none\", "
-                             "\"modules_to_save\": null, \"target_modules\": \".*_proj\"}";
+    static const char rs[] =
+        "{\"r\": 2, \"lora_alpha\": 4, \"use_rslora\": true, \"bias\": \"none\", "
+        "\"modules_to_save\": null, \"target_modules\": \".*_proj\"}";
     put_file(folder, "adapter_config.json", rs, sizeof rs - 1);
     rex_model *const m = open_with(GOLDEN "llama", (rex_model_opts){.adapter = folder});
     CHECK(m->adapter->scale == (float)(4.0 / sqrt(2.0)));
@@ -397,7 +398,8 @@ static const char *variant(const char *name, const char *from, const char *to) {
     char *const at = strstr(text, from);
     if (!at) ck_abort_msg("%s has no %s", path, from);
     char out[9000];
-    const int m = snprintf(out, sizeof out, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    const int m =
+        snprintf(out, sizeof out, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
     put_file(folder, "config.json", out, (size_t)m);
     char cwd[512], link[512];
     (void)snprintf(link, sizeof link, "%s/model.safetensors", folder);
@@ -470,7 +472,8 @@ START_TEST(t_export_gguf_is_the_same_model_bit_for_bit) {
             same_as_gguf(path);
     }
     same_as_gguf(variant("mistral", "\"sliding_window\": 20", "\"sliding_window\": null"));
-    same_as_gguf(variant("gemma3", "\"query_pre_attn_scalar\": 24", "\"query_pre_attn_scalar\": 16"));
+    same_as_gguf(
+        variant("gemma3", "\"query_pre_attn_scalar\": 24", "\"query_pre_attn_scalar\": 16"));
 } END_TEST
 
 START_TEST(t_export_refuses_what_gguf_cannot_say) {
@@ -576,7 +579,7 @@ START_TEST(t_adapter_torture) {
 } END_TEST
 
 REX_TEST_MAIN("adapter", t_adapter_new_one_changes_nothing_and_a_saved_one_everything,
-              t_adapter_sampled_is_trained, t_adapter_targets, t_adapter_config_that_lies_is_refused,
-              t_adapter_tensors_that_do_not_fit_are_refused,
+              t_adapter_sampled_is_trained, t_adapter_targets,
+              t_adapter_config_that_lies_is_refused, t_adapter_tensors_that_do_not_fit_are_refused,
               t_export_gguf_is_the_same_model_bit_for_bit, t_export_refuses_what_gguf_cannot_say,
               t_export_types_round_once, t_adapter_torture)

@@ -289,7 +289,8 @@ static void fill_b(const rig *r) {
         for (int64_t a = 0; p->part == 2 && a < p->rows; a++)
             for (int64_t b = 0; b < p->cols; b++)
                 rex_grads_weights(r->g, i)[place(r, i, a, b)] =
-                    0.1f * (float)rex_rand_normal(key, REX_STREAM_TEST, (uint32_t)b, (uint32_t)a, i);
+                    0.1f *
+                    (float)rex_rand_normal(key, REX_STREAM_TEST, (uint32_t)b, (uint32_t)a, i);
     }
 }
 
@@ -325,7 +326,8 @@ static void move_base(const rig *r, plain *p, const rex_st *st, double by) {
 static void add_adapter(const rig *r, plain *p, double scale, double by) {
     for (size_t i = p->n; i + 1 < r->g->n; i += 2) {
         const rex_param *const A = &r->g->param[i], *const B = A + 1;
-        const float *const wa = rex_grads_weights(r->g, i), *const wb = rex_grads_weights(r->g, i + 1);
+        const float *const wa = rex_grads_weights(r->g, i), *const wb =
+                                                                rex_grads_weights(r->g, i + 1);
         double *const w = (double *)(uintptr_t)weight(p, A->slot, A->layer);
         for (int64_t o = 0; o < B->rows; o++)
             for (int64_t k = 0; k < A->cols; k++)

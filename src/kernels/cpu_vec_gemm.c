@@ -314,7 +314,8 @@ static void widen_rows(float *dst, const rex_gemm *j, int64_t n0, int64_t k0, in
     const int64_t cols = j->n - n0 < REX_PANEL ? j->n - n0 : REX_PANEL;
     const float *src = (const float *)j->w.data + k0 * j->w.ld + n0;
     for (int64_t k = 0; k < k1 - k0; k++) {
-        for (int64_t c = 0; c < REX_PANEL; c += 16) /* rows lie pages apart: nothing else calls them */
+        for (int64_t c = 0; c < REX_PANEL;
+             c += 16) /* rows lie pages apart: nothing else calls them */
             __builtin_prefetch(src + (k + ROWS_APART) * j->w.ld + c, 0, 2);
         for (int c = 0; c < REX_PANEL; c += VW) {
             const int64_t left = cols - c;
@@ -549,8 +550,8 @@ static bool in_place(const rex_gemm *j) {
     return j->add == j->y;
 }
 
-/* A block of a panel as the tiles take it: f32 in `t->b`, where it lies or from `room`, or pairs that
- * the first tile will leave in `room`. */
+/* A block of a panel as the tiles take it: f32 in `t->b`, where it lies or from `room`, or pairs
+ * that the first tile will leave in `room`. */
 static int columns(const rex_gemm *j, int64_t p, int64_t k0, int64_t k1, float *room,
                    tile_job *t) {
     if (j->w.ld == 0 && j->w.type == REX_K_BF16) {
@@ -563,8 +564,8 @@ static int columns(const rex_gemm *j, int64_t p, int64_t k0, int64_t k1, float *
     return PLAIN;
 }
 
-/* Calls up what lies `n` steps behind the block that ends at `ke`, spread over all tiles: more than a
- * few lines in flight at a time would keep the tile's own from coming. */
+/* Calls up what lies `n` steps behind the block that ends at `ke`, spread over all tiles: more than
+ * a few lines in flight at a time would keep the tile's own from coming. */
 static void look_ahead(const rex_gemm *j, int64_t p, int64_t ke, int64_t n, int64_t tiles,
                        tile_job *t) {
     t->ahead = (const char *)t->a;

@@ -15,8 +15,9 @@
 enum { NAME = 160, MAX_RANK = 65536 };
 
 /* Slots that are linear layers, in the order of a block. */
-static const rex_slot slots[] = {REX_SLOT_Q,  REX_SLOT_K,       REX_SLOT_V,       REX_SLOT_QKV, REX_SLOT_O,
-                                 REX_SLOT_GATE, REX_SLOT_UP, REX_SLOT_GATE_UP, REX_SLOT_DOWN};
+static const rex_slot slots[] = {REX_SLOT_Q,   REX_SLOT_K,       REX_SLOT_V,
+                                 REX_SLOT_QKV, REX_SLOT_O,       REX_SLOT_GATE,
+                                 REX_SLOT_UP,  REX_SLOT_GATE_UP, REX_SLOT_DOWN};
 enum { SLOTS = sizeof slots / sizeof slots[0] };
 
 bool rex_slot_lin(const rex_shape *s, rex_slot slot, rex_lin_id *id, int64_t *rows, int64_t *cols) {
@@ -96,9 +97,10 @@ static int slot_of(const rex_model *m, rex_str name) {
 static rex_status unknown_target(const rex_model *m, const char *what, rex_str name, rex_err *e) {
     char known[128];
     name_list(m, all_slots(m), known, sizeof known);
-    return rex_fail(e, REX_EARG, -1,
-                    "%s: target `%.*s` is no linear layer of a %s block; there are %s, and all-linear",
-                    what, (int)(name.n > 60 ? 60 : name.n), name.p, m->src.arch->name, known);
+    return rex_fail(
+        e, REX_EARG, -1,
+        "%s: target `%.*s` is no linear layer of a %s block; there are %s, and all-linear", what,
+        (int)(name.n > 60 ? 60 : name.n), name.p, m->src.arch->name, known);
 }
 
 static rex_status read_targets(const rex_model *m, const char *list, uint32_t *out, rex_err *e) {

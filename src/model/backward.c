@@ -183,8 +183,8 @@ static void find_cuts(rex_back *b, const int32_t *row, int64_t n) {
     b->cut[b->n_cut] = (int32_t)n;
 }
 
-/* dW += X^T dY and db += column sums, X (n, k), dY (n, outputs) with row strides; the rows are those
- * that find_cuts has seen. */
+/* dW += X^T dY and db += column sums, X (n, k), dY (n, outputs) with row strides; the rows are
+ * those that find_cuts has seen. */
 typedef struct {
     const rex_back *b;
     float *y;
@@ -234,7 +234,8 @@ static void grad_input(const rex_back *b, const rex_panels *w, int64_t from0, in
     const char *const src = w->data;
     const rex_pack turn = {.from = w->type,
                            .to = REX_K_F32,
-                           .src = src + (size_t)(from0 / REX_PANEL) * rex_panel_bytes(w->type, w->k),
+                           .src =
+                               src + (size_t)(from0 / REX_PANEL) * rex_panel_bytes(w->type, w->k),
                            .from_panels = true,
                            .n = w->k,
                            .k = n_out,

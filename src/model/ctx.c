@@ -136,7 +136,8 @@ static int cache_layers(const rex_model *m, const rex_ctx_opts *o) { return o->k
 size_t rex_ctx_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o,
                     size_t *cache_bytes) {
     rex_ctx c = {.m = m, .pool = (rex_pool *)(uintptr_t)pool, .o = complete(m, o)};
-    const size_t kv = rex_cache_block_bytes(&m->s, cache_layers(m, &c.o), c.o.kv_bf16) * (size_t)cache_blocks(&c.o);
+    const size_t kv = rex_cache_block_bytes(&m->s, cache_layers(m, &c.o), c.o.kv_bf16) *
+                      (size_t)cache_blocks(&c.o);
     if (cache_bytes) *cache_bytes = kv;
     return lay_out(&c, NULL) + kv;
 }

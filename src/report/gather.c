@@ -626,7 +626,8 @@ static rex_status put_run(gather *g, rex_records **r, rex_err *e) {
     REX_TRY(path_of(g, "steps.jsonl", &steps, e));
     if (!g->run && !g->result && !g->pool && !steps)
         return rex_fail(e, REX_EFORMAT, -1,
-                        "%s: no run folder and no pool file: neither run.json, explore.json, eval.json, pool.jsonl "
+                        "%s: no run folder and no pool file: neither run.json, explore.json, "
+                        "eval.json, pool.jsonl "
                         "nor steps.jsonl is there",
                         g->folder);
     if (g->pool) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * checkpoint.c: a checkpoint is a Hugging Face model folder, or a folder with an adapter in the form
- * of PEFT, plus state.safetensors, the moments of the optimiser by parameter name in the orientation of the weights and, in its metadata, a JSON
- * object with everything else. It depends neither on panels nor on ranks.
+ * checkpoint.c: a checkpoint is a Hugging Face model folder, or a folder with an adapter in the
+ * form of PEFT, plus state.safetensors, the moments of the optimiser by parameter name in the
+ * orientation of the weights and, in its metadata, a JSON object with everything else. It depends
+ * neither on panels nor on ranks.
  *
  * The folder is written as step_N.part, every file fsynced, then renamed, then its parent is
  * synced: a folder without .part is whole. What a kill leaves is a .part, which nobody reads and
@@ -63,7 +64,8 @@ static rex_status path_in(const char *folder, const char *name, char out[PATH_RO
                                   : rex_fail(e, REX_EARG, -1, "the path of %s is too long", folder);
 }
 
-/* The parameters that a checkpoint holds: those of a model's adapter, where it has one, else all. */
+/* The parameters that a checkpoint holds: those of a model's adapter, where it has one, else all.
+ */
 static bool is_kept(const rex_grads *g, size_t i) {
     return !g->m->adapter || g->param[i].part > 0;
 }

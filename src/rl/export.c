@@ -148,7 +148,8 @@ static rex_status work(rex_exporting *x, rex_tok **tok, rex_err *e) {
     rex_model_defaults(&o);
     o.config_only = true;
     o.adapter = x->o.adapter;
-    if (!x->o.model || !x->o.out) return rex_fail(e, REX_EARG, -1, "export: model and out are needed");
+    if (!x->o.model || !x->o.out)
+        return rex_fail(e, REX_EARG, -1, "export: model and out are needed");
     if ((unsigned)x->o.type > REX_WEIGHTS_Q8_0)
         return rex_fail(e, REX_EARG, -1, "export: no such type of weights");
     REX_TRY(rex_model_open(x->o.model, &o, NULL, &x->m, e));

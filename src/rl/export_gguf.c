@@ -85,7 +85,8 @@ static void put_rope(writer *w) {
     put_u32(w, "rope.dimension_count", m->s.rot);
     put_f32(w, "rope.freq_base", m->s.rope[0].theta);
     if (m->src.arch == &rex_arch_gemma3) put_f32(w, "rope.freq_base_swa", m->s.rope[1].theta);
-    if (rope_is(o, "linear") && rex_json_f64(rex_json_get(o, "factor"), "factor", &v, NULL) == REX_OK) {
+    if (rope_is(o, "linear") &&
+        rex_json_f64(rex_json_get(o, "factor"), "factor", &v, NULL) == REX_OK) {
         rex_gguf_out_str(w->out, key(w, "rope.scaling.type"), rex_str_of("linear"));
         put_f32(w, "rope.scaling.factor", v);
     }
@@ -157,7 +158,8 @@ static rex_dtype type_of(const rex_exporting *x, const rex_weight *w) {
     return w->vector || w->cols % rex_dtype_get(t)->block != 0 ? REX_T_F32 : t;
 }
 
-static rex_status put_factors(writer *w, const char *name, const float *v, int64_t n, bool declare) {
+static rex_status put_factors(writer *w, const char *name, const float *v, int64_t n,
+                              bool declare) {
     if (declare) {
         const rex_tensor t = {.name = rex_str_of(name), .type = REX_T_F32, .ndim = 1, .dim = {n}};
         rex_gguf_out_tensor(w->out, &t);
@@ -202,7 +204,8 @@ static rex_status declare(writer *w, rex_err *e) {
         const rex_weight *const v = &x->w[i];
         const char *const f = rex_slot_gguf(v->slot), *const mark = strstr(f, "%d");
         char name[128];
-        if (mark) (void)snprintf(name, sizeof name, "%.*s%d%s", (int)(mark - f), f, v->layer, mark + 2);
+        if (mark)
+            (void)snprintf(name, sizeof name, "%.*s%d%s", (int)(mark - f), f, v->layer, mark + 2);
         else (void)snprintf(name, sizeof name, "%s", f);
         rex_tensor t = {.name = rex_str_of(name), .type = type_of(x, v), .ndim = v->vector ? 1 : 2};
         t.dim[0] = v->vector ? v->cols : v->rows;

@@ -288,11 +288,12 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_poo
     if (o->model) m.context = o->context;
     REX_TRY(rex_model_open(r->base, &m, pool, &r->model, e));
     if (r->model->src.gguf && r->model->src.arch == &rex_arch_gemma3 && !r->model->adapter)
-        return rex_fail(e, REX_EUNSUP, -1,
-                        "%s: the GGUF form of gemma3 has changed its norms: its weights are trained "
-                        "from the Hugging Face folder, or an adapter on the file as it is with "
-                        "--lora RANK",
-                        r->base);
+        return rex_fail(
+            e, REX_EUNSUP, -1,
+            "%s: the GGUF form of gemma3 has changed its norms: its weights are trained "
+            "from the Hugging Face folder, or an adapter on the file as it is with "
+            "--lora RANK",
+            r->base);
     REX_TRY(open_tokenizer(r, o, a, e));
     if (r->tok && rex_tok_size(r->tok) > r->model->s.V)
         return rex_fail(

@@ -65,8 +65,9 @@ static rex_status check_added(const sink *s) {
     for (size_t i = 0; i < s->t->n_added; i++) {
         const rex_added *const d = &s->t->added[i];
         if (d->lstrip || d->rstrip || d->single_word)
-            return no_place(s, "an added token takes the white space beside it, or stands for whole "
-                               "words only");
+            return no_place(s,
+                            "an added token takes the white space beside it, or stands for whole "
+                            "words only");
         if (d->normalized && s->t->n_norm > 0)
             return no_place(s, "an added token is looked for in normalised text");
     }
@@ -140,7 +141,8 @@ static rex_status put(const sink *s) {
     const char *const pre = characters ? "gpt-2" : pre_name(t);
     if (!pre) return no_place(s, "its way of cutting a text into words has no name there");
     REX_TRY(check_added(s));
-    if (!is_around(t->head, t->n_head, t->marks.bos) || !is_around(t->tail, t->n_tail, t->marks.eos))
+    if (!is_around(t->head, t->n_head, t->marks.bos) ||
+        !is_around(t->tail, t->n_tail, t->marks.eos))
         return no_place(s, "it puts more than a first and a last token round a text");
     rex_gguf_out_str(s->out, "tokenizer.ggml.model", rex_str_of("gpt2"));
     rex_gguf_out_str(s->out, "tokenizer.ggml.pre", rex_str_of(pre));

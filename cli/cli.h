@@ -38,7 +38,7 @@ typedef struct {
     X(tokenize) X(inspect)                                                                   \
     X(generate) X(logprob) X(embed) X(explore) X(eval)                                       \
     X(task_list) X(task_make) X(task_verify) X(task_audit)                                   \
-    X(sft) X(merge) X(export)                                                                \
+    X(sft) X(plan) X(merge) X(export)                                                        \
     X(report)
 
 #define X(n) extern const rex_cmd rex_cmd_##n;

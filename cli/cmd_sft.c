@@ -56,6 +56,8 @@
     X(ENUM, state, "f32", 0, 0, "f32|bf16", "format of the optimiser's moments")             \
     X(I64, recompute, "0", 0, 512, "LAYERS",                                                 \
       "layers whose activations are computed again instead of kept")                         \
+    X(STR, memory, "", 0, 0, "SIZE",                                                         \
+      "as `6GiB`: at most so much memory, by smaller batches and recomputation")             \
     X(I64, eval_every, "0", 0, 1e9, "STEPS", "validation loss every so often; 0: never")     \
     X(I64, sample_every, "0", 0, 1e9, "STEPS", "show some samples every so often; 0: never") \
     X(I64, samples, "4", 1, 32, "N", "how many")                                             \
@@ -69,7 +71,7 @@
       "several ranks: the same bytes on 1, 2, 4 ... of them")                                \
     X(F64, deadline, "60", 1, 1e6, "SECONDS",                                                \
       "several ranks: how long one may be silent")                                           \
-    X(BOOL, dry_run, "false", 0, 0, "", "check everything, train nothing")
+    X(BOOL, dry_run, "false", 0, 0, "", "check everything, tell the cost, train nothing")
 
 REX_OPT_STRUCT(sft_opts, SFT_OPTS);
 #define REX_OPT_TYPE sft_opts
@@ -98,12 +100,37 @@ static rex_status merge(rex_arena *a, const sft_opts *given, sft_opts *o, rex_er
     return REX_OK;
 }
 
-static rex_status check(const sft_opts *o, rex_err *e) {
-    if (!o->data) return rex_fail(e, REX_EARG, -1, "sft needs --data FILE");
-    if (!o->out && !o->resume) return rex_fail(e, REX_EARG, -1, "sft needs --out RUN");
+/* "6GiB", "512 MiB", "8e9": bytes. */
+static rex_status bytes_of(const char *text, int64_t *out, rex_err *e) {
+    static const struct {
+        const char *name;
+        double bytes;
+    } unit[] = {{"GiB", 0x1p30}, {"MiB", 0x1p20}, {"KiB", 0x1p10}, {"GB", 1e9}, {"MB", 1e6},
+                {"kB", 1e3},     {"G", 0x1p30},   {"M", 0x1p20},   {"B", 1}};
+    rex_str s = rex_str_of(text);
+    double scale = 1.0, x = 0.0;
+    for (size_t i = 0; i < sizeof unit / sizeof *unit; i++) {
+        const size_t n = strlen(unit[i].name);
+        if (s.n <= n || memcmp(s.p + s.n - n, unit[i].name, n) != 0) continue;
+        s.n -= n;
+        scale = unit[i].bytes;
+        break;
+    }
+    while (s.n && s.p[s.n - 1] == ' ') s.n--;
+    if (!rex_num_parse(s, &x) || !(x > 0.0) || !(x * scale >= 1.0) || x * scale > 1e15)
+        return rex_fail(e, REX_EARG, -1, "--memory takes a size like 6GiB or 512MiB, not \"%s\"",
+                        text);
+    *out = (int64_t)(x * scale);
+    return REX_OK;
+}
+
+static rex_status check(const sft_opts *o, bool plan, rex_err *e) {
+    const char *const who = plan ? "plan" : "sft";
+    if (!o->data) return rex_fail(e, REX_EARG, -1, "%s needs --data FILE", who);
+    if (!o->out && !o->resume && !plan) return rex_fail(e, REX_EARG, -1, "sft needs --out RUN");
     if (!o->model == (o->init == 0))
-        return rex_fail(e, REX_EARG, -1, o->model ? "--model and --init exclude each other"
-                                                  : "sft needs --model M, or --init tiny");
+        return o->model ? rex_fail(e, REX_EARG, -1, "--model and --init exclude each other")
+                        : rex_fail(e, REX_EARG, -1, "%s needs --model M, or --init tiny", who);
     if (o->adapter && o->lora > 0)
         return rex_fail(e, REX_EARG, -1,
                         "--adapter goes on with an adapter, --lora begins one: not both");
@@ -140,16 +167,123 @@ static rex_sft_opts to_run(const sft_opts *o, const char *json) {
     return r;
 }
 
-static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
+/* ---- the cost ---------------------------------------------------------------------------- */
+
+static void put_bytes(rex_buf *b, const char *what, int64_t n) {
+    const double x = (double)n;
+    rex_buf_addf(b, "%-22s", what);
+    if (x >= 0x1p30) rex_buf_addf(b, "%9.2f GiB\n", x / 0x1p30);
+    else rex_buf_addf(b, "%9.1f MiB\n", x / 0x1p20);
+}
+
+static void cost_text(const rex_sft_cost *c, rex_buf *b) {
+    rex_buf_addf(b, "%-22s%9lld", "parameters", (long long)c->params);
+    if (c->trained != c->params) rex_buf_addf(b, ", %lld of them trained", (long long)c->trained);
+    rex_buf_addf(b, "\n%-22s%9.0f in %.1f batches of at most %lld\n", "tokens of a step",
+                 c->tokens_per_step, c->batches, (long long)c->micro);
+    put_bytes(b, "memory", c->memory);
+    put_bytes(b, "  weights", c->weights);
+    put_bytes(b, "  gradients", c->gradients);
+    put_bytes(b, "  optimiser", c->optimiser);
+    put_bytes(b, "  activations", c->activations);
+    put_bytes(b, "  backward", c->backward);
+    put_bytes(b, "  data", c->data);
+    put_bytes(b, "  program", c->program);
+    rex_buf_addf(b, "%-22s%9lld\n", "layers computed again", (long long)c->recompute);
+    put_bytes(b, "disk", c->disk);
+    rex_buf_addf(b, "%-22s%9lld at once\n", "  checkpoints", (long long)c->checkpoints);
+    put_bytes(b, "  each", c->checkpoint);
+    if (c->seconds_per_step > 0.0) {
+        const double all = c->seconds_per_step * (double)c->steps;
+        rex_buf_addf(b, "%-22s%9.3f s, %.0f tokens/s\n", "time of a step", c->seconds_per_step,
+                     c->tokens_per_step / c->seconds_per_step);
+        if (all < 7200) rex_buf_addf(b, "%-22s%9.1f min\n", "time of all", all / 60.0);
+        else rex_buf_addf(b, "%-22s%9.1f h\n", "time of all", all / 3600.0);
+    }
+}
+
+static void cost_json(const rex_sft_cost *c, bool fits, rex_buf *b) {
+    const struct {
+        const char *name;
+        int64_t bytes;
+    } part[] = {{"total", c->memory},           {"weights", c->weights},
+                {"gradients", c->gradients},    {"optimiser", c->optimiser},
+                {"activations", c->activations}, {"backward", c->backward},
+                {"data", c->data},              {"program", c->program},
+                {"limit", c->memory_limit}};
+    rex_jw w;
+    rex_jw_init(&w, b);
+    rex_jw_obj(&w);
+    rex_jw_key(&w, "fits");
+    rex_jw_bool(&w, fits);
+    rex_jw_key(&w, "params");
+    rex_jw_i64(&w, c->params);
+    rex_jw_key(&w, "trained");
+    rex_jw_i64(&w, c->trained);
+    rex_jw_key(&w, "memory");
+    rex_jw_obj(&w);
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        rex_jw_key(&w, part[i].name);
+        rex_jw_i64(&w, part[i].bytes);
+    }
+    rex_jw_obj_end(&w);
+    rex_jw_key(&w, "micro");
+    rex_jw_i64(&w, c->micro);
+    rex_jw_key(&w, "recompute");
+    rex_jw_i64(&w, c->recompute);
+    rex_jw_key(&w, "steps");
+    rex_jw_i64(&w, c->steps);
+    rex_jw_key(&w, "batches_per_step");
+    rex_jw_f64(&w, c->batches);
+    rex_jw_key(&w, "tokens_per_step");
+    rex_jw_f64(&w, c->tokens_per_step);
+    rex_jw_key(&w, "seconds_per_step");
+    if (c->seconds_per_step > 0.0) rex_jw_f64(&w, c->seconds_per_step);
+    else rex_jw_null(&w);
+    rex_jw_key(&w, "disk");
+    rex_jw_i64(&w, c->disk);
+    rex_jw_key(&w, "checkpoint");
+    rex_jw_i64(&w, c->checkpoint);
+    rex_jw_key(&w, "checkpoints");
+    rex_jw_i64(&w, c->checkpoints);
+    rex_jw_key(&w, "disk_free");
+    rex_jw_i64(&w, c->disk_free);
+    rex_jw_obj_end(&w);
+    rex_buf_addf(b, "\n");
+}
+
+/* The cost is printed also where the run does not fit. */
+static rex_status tell_cost(const rex_sft_opts *r, bool json, rex_err *e) {
+    rex_sft_cost c = {.size = sizeof c};
+    rex_buf b;
+    rex_buf_init(&b, 0);
+    const rex_status s = rex_sft_plan(r, &c, e);
+    rex_status p = REX_OK;
+    if (c.memory) {
+        if (json) cost_json(&c, s == REX_OK, &b);
+        else cost_text(&c, &b);
+        p = rex_cli_print(&b, s == REX_OK ? e : NULL);
+    }
+    rex_buf_free(&b);
+    return s == REX_OK ? p : s;
+}
+
+/* ---- the commands ------------------------------------------------------------------------ */
+
+static rex_status run(const void *opts, int n_pos, char **pos, bool plan, rex_err *e) {
     const sft_opts *const given = opts;
-    if (n_pos) return rex_fail(e, REX_EARG, -1, "sft takes no argument \"%s\"", pos[0]);
+    if (n_pos)
+        return rex_fail(e, REX_EARG, -1, "%s takes no argument \"%s\"", plan ? "plan" : "sft",
+                        pos[0]);
     rex_arena *a = NULL;
     REX_TRY(rex_arena_open(0, &a, e));
     sft_opts o;
     rex_buf json;
     rex_buf_init(&json, 0);
     rex_status s = merge(a, given, &o, e);
-    if (s == REX_OK) s = check(&o, e);
+    int64_t memory = 0;
+    if (s == REX_OK) s = check(&o, plan, e);
+    if (s == REX_OK && o.memory) s = bytes_of(o.memory, &memory, e);
     if (s == REX_OK) {
         rex_jw w;
         rex_jw_init(&w, &json);
@@ -158,14 +292,47 @@ static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
     }
     if (s == REX_OK) {
         rex_sft_opts r = to_run(&o, json.p);
-        s = rex_cli_ranks_open(o.deadline, &r.dist, e);
-        if (s == REX_OK) s = rex_sft_run(&r, e);
-        if (s == REX_OK) rex_cli_note("%s", o.dry_run ? "everything is in order" : r.out);
+        r.memory = memory;
+        if (plan || o.dry_run) {
+            s = tell_cost(&r, o.json, e);
+        } else {
+            s = rex_cli_ranks_open(o.deadline, &r.dist, e);
+            if (s == REX_OK) s = rex_sft_run(&r, e);
+        }
+        if (s == REX_OK && !plan)
+            rex_cli_note("%s", o.dry_run ? "everything is in order" : r.out);
     }
     rex_buf_free(&json);
     rex_arena_close(a);
     return s;
 }
+
+static rex_status run_sft(const void *opts, int n_pos, char **pos, rex_err *e) {
+    return run(opts, n_pos, pos, false, e);
+}
+
+static rex_status run_plan(const void *opts, int n_pos, char **pos, rex_err *e) {
+    return run(opts, n_pos, pos, true, e);
+}
+
+const rex_cmd rex_cmd_plan = {
+    .name = "plan",
+    .summary = "what a training run will cost, before it starts",
+    .usage = "--config recipe.yaml [--set key=value ...]",
+    .text =
+        "Takes a recipe of sft (or its options) and tells parameters, tokens of a step, memory by "
+        "part,\n"
+        "disk, and the time of a step, measured on a batch of the data. Everything that the run "
+        "would\n"
+        "check is checked. A run that does not fit into memory or disk is refused with exit status "
+        "1 and\n"
+        "values of micro, recompute, state, keep or save_every that would make it fit. Nothing is "
+        "written.",
+    .opt = options,
+    .n_opt = N_OPT,
+    .opt_bytes = sizeof(sft_opts),
+    .run = run_plan,
+};
 
 const rex_cmd rex_cmd_sft = {
     .name = "sft",
@@ -187,6 +354,6 @@ const rex_cmd rex_cmd_sft = {
     .opt = options,
     .n_opt = N_OPT,
     .opt_bytes = sizeof(sft_opts),
-    .run = run,
+    .run = run_sft,
     .ranks = true,
 };

@@ -562,6 +562,7 @@ typedef struct {
     bool train;         /* everything as f32, writable */
     bool config_only;   /* no weights: rex_model_about alone is of use */
     bool init;          /* for training from scratch: only config.json is read, weights are drawn */
+    bool blank;         /* everything is checked and laid out, no weight read or drawn: for plans */
     uint64_t seed;      /* names those draws */
     /* A low-rank adapter (LoRA) on top of the weights, which then stay as they are, in the form of
      * their file, even with `train`: a folder as PEFT writes it, or a new one of rank `lora_rank`
@@ -1027,6 +1028,8 @@ typedef struct {
     int64_t warmup, context; /* context 0: the model's own */
     int64_t eval_every, sample_every, samples, sample_tokens, save_every, keep;
     int64_t recompute;     /* layers whose activations are computed again instead of kept */
+    int64_t memory;        /* bytes: micro and recompute are chosen so that it is not passed; 0: the
+                            * machine's own, with micro and recompute as given */
     int64_t layers, width, heads, kv_heads, ffn, vocab; /* from scratch */
     int64_t seed, threads;
     double lr, lr_floor, beta1, beta2, eps, weight_decay, clip;
@@ -1039,6 +1042,24 @@ typedef struct {
     rex_dist *dist;        /* the ranks that train together (borrowed); NULL: this process alone */
 } rex_sft_opts;
 REX_API void rex_sft_defaults(rex_sft_opts *o);
+
+/* What a run will cost. Bytes and seconds; `memory` is the sum of the seven parts above it. */
+typedef struct {
+    size_t size;
+    int64_t params, trained; /* numbers; those that are not frozen */
+    int64_t weights, gradients, optimiser, activations, backward, data, program, memory;
+    int64_t memory_limit;    /* `memory` of the options, or what the machine has */
+    int64_t micro, recompute;          /* as chosen */
+    int64_t documents, steps;
+    double batches, tokens_per_step;   /* of a step, on average */
+    double seconds_per_step;           /* measured on some of the data; 0: not measured */
+    int64_t checkpoint, checkpoints;   /* bytes of one; how many there are at once */
+    int64_t disk, disk_free;
+} rex_sft_cost;
+/* Checks everything that a run would check, writes nothing, and tells its cost. REX_ELIMIT where
+ * memory or disk do not suffice, naming what would; `out` is filled in then, too, but for the time.
+ */
+REX_API REX_MUST rex_status rex_sft_plan(const rex_sft_opts *o, rex_sft_cost *out, rex_err *e);
 /* The whole run, into the folder `out`. REX_ECANCEL after a stop on request: saved, can be resumed.
  * Data, config and weights are checked before the first step; errors name file and line or tensor.
  */

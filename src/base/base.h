@@ -137,6 +137,12 @@ REX_MUST rex_status rex_out_flush(rex_out *o, rex_err *e);  /* append mode: to t
 REX_MUST rex_status rex_out_commit(rex_out *o, rex_err *e); /* flush, fsync, rename, close */
 void rex_out_close(rex_out *o);
 
+/* Bytes of this process in memory now; bytes that the system could still give (SIZE_MAX: it does
+ * not say); what rex_mem_take(1, bytes) takes when all of it is touched (huge pages are whole). */
+size_t rex_mem_resident(void);
+size_t rex_mem_available(void);
+size_t rex_mem_whole(size_t bytes);
+
 /* Between begin and end an allocation by this thread is a fatal bug. */
 void rex_mem_guard_begin(const char *what);
 void rex_mem_guard_end(void);

@@ -137,6 +137,36 @@ void *rex_mem_take(size_t count, size_t size, rex_err *e) {
 
 void rex_mem_free(void *p) { slab_give(p); }
 
+size_t rex_mem_whole(size_t bytes) {
+    const size_t whole = bytes + HEAD;
+    return whole >= HUGE ? (whole + HUGE - 1) & ~(HUGE - 1) : whole;
+}
+
+size_t rex_mem_resident(void) {
+    FILE *const f = fopen("/proc/self/statm", "r");
+    size_t pages = 0;
+    if (!f) return 0;
+    if (fscanf(f, "%*s %zu", &pages) != 1) pages = 0;
+    fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t rex_mem_available(void) {
+    FILE *const f = fopen("/proc/meminfo", "r");
+    if (!f) return SIZE_MAX;
+    char line[128];
+    size_t kib = SIZE_MAX >> 10;
+    while (fgets(line, sizeof line, f)) {
+        unsigned long long v = 0;
+        if (sscanf(line, "MemAvailable: %llu", &v) == 1) {
+            kib = (size_t)v;
+            break;
+        }
+    }
+    fclose(f);
+    return kib == SIZE_MAX >> 10 ? SIZE_MAX : kib << 10;
+}
+
 /* ---- arenas ----------------------------------------------------------------------------- */
 
 typedef struct block block;

@@ -28,7 +28,7 @@ struct rex_back {
     int32_t *cut; /* rows where products over tokens begin anew, and the end; see find_cuts */
     int64_t n_cut;
     int64_t *slot;                             /* parameter by (layer, slot, part), -1: none */
-    void *scratch;
+    void *scratch; /* the context's */
     size_t scratch_each;
     rex_layer_fn watch; /* may be NULL */
     void *watch_ud;
@@ -39,7 +39,6 @@ struct rex_back {
 
 typedef struct {
     int64_t M, D, A, C, F, V, R, tile, turned; /* A = H*hd, C = (H+2K)*hd, R the adapter's rank */
-    size_t scratch_each;
 } plan;
 
 static int64_t larger(int64_t a, int64_t b) {
@@ -63,9 +62,6 @@ static plan plan_of(const rex_model *m, const rex_ctx_opts *o) {
     p.turned = larger(p.turned, turned_floats(p.D, p.V < WORD_TILE ? p.V : WORD_TILE));
     const int64_t widest = larger(larger(p.D, p.A), larger(p.C, 2 * p.F));
     p.turned = larger(p.turned, larger(turned_floats(p.R, widest), turned_floats(widest, p.R)));
-    p.scratch_each = rex_attn_grad_scratch(s->H, s->K, s->hd, o->per_seq);
-    if (p.scratch_each < REX_GEMM_SCRATCH) p.scratch_each = REX_GEMM_SCRATCH;
-    p.scratch_each = (p.scratch_each + 63) / 64 * 64;
     return p;
 }
 
@@ -76,7 +72,7 @@ static void *piece(char *base, size_t *at, int64_t n, size_t size) {
     return p;
 }
 
-static size_t lay_out(rex_back *b, char *base, const plan *p, int workers, size_t n_slot) {
+static size_t lay_out(rex_back *b, char *base, const plan *p, size_t n_slot) {
     size_t at = 0;
     b->tile = p->tile;
     b->dx = piece(base, &at, p->M * p->D, 4);
@@ -98,8 +94,6 @@ static size_t lay_out(rex_back *b, char *base, const plan *p, int workers, size_
     b->doc = piece(base, &at, p->M + 1, 4);
     b->cut = piece(base, &at, p->M + 1, 4);
     b->slot = piece(base, &at, (int64_t)n_slot, 8);
-    b->scratch = piece(base, &at, workers, p->scratch_each);
-    b->scratch_each = p->scratch_each;
     return at;
 }
 
@@ -113,10 +107,10 @@ static size_t slot_at(int layer, rex_slot slot, int part) {
     return ((size_t)(layer + 1) * REX_SLOT_COUNT + slot) * PARTS + (size_t)part;
 }
 
-size_t rex_back_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o) {
+size_t rex_back_plan(const rex_model *m, const rex_ctx_opts *o) {
     rex_back b;
     const plan p = plan_of(m, o);
-    return lay_out(&b, NULL, &p, pool ? rex_pool_size(pool) : 1, slots_of(m));
+    return lay_out(&b, NULL, &p, slots_of(m));
 }
 
 rex_status rex_back_open(rex_ctx *c, rex_grads *g, rex_back **out, rex_err *e) {
@@ -124,15 +118,16 @@ rex_status rex_back_open(rex_ctx *c, rex_grads *g, rex_back **out, rex_err *e) {
     rex_back *const b = rex_mem_take(1, sizeof *b, e);
     if (!b) return REX_ENOMEM;
     const plan p = plan_of(c->m, &c->o);
-    const int workers = c->pool ? rex_pool_size(c->pool) : 1;
-    const size_t bytes = lay_out(b, NULL, &p, workers, slots_of(c->m));
+    const size_t bytes = lay_out(b, NULL, &p, slots_of(c->m));
     b->slab = rex_mem_take(1, bytes, e);
     if (!b->slab) {
         rex_mem_free(b);
         return REX_ENOMEM;
     }
-    lay_out(b, b->slab, &p, workers, slots_of(c->m));
+    lay_out(b, b->slab, &p, slots_of(c->m));
     b->c = c;
+    b->scratch = c->scratch;
+    b->scratch_each = c->scratch_each;
     b->g = g;
     for (size_t i = 0; i < slots_of(c->m); i++) b->slot[i] = -1;
     for (size_t i = 0; i < g->n; i++)

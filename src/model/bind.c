@@ -208,6 +208,7 @@ static rex_status one_matrix(walk *w, const matrix *x, rex_err *e) {
     x->lin->w = (rex_panels){.type = el, .n = x->rows, .k = x->cols, .ld = 0,
                              .data = (uint8_t *)m->slab + w->at};
     w->at += bytes;
+    if (m->blank) return REX_OK;
     return m->init ? draw_matrix(w, x, e) : pack(w, x, t, e);
 }
 
@@ -220,7 +221,7 @@ static rex_status one_vector(walk *w, rex_slot slot, int layer, int64_t n, float
     if (!w->packing) return REX_OK;
     *out = rex_arena_take(w->m->arena, (size_t)n, sizeof **out, e);
     if (!*out) return REX_ENOMEM;
-    if (w->m->init) draw(w, slot, layer, 1, n, *out);
+    if (w->m->init || w->m->blank) draw(w, slot, layer, 1, n, *out);
     else rex_tensor_get_f32(t, 0, 0, n, *out);
     return REX_OK;
 }
@@ -304,8 +305,8 @@ static rex_status embedding(walk *w, rex_err *e) {
         float *own = rex_mem_take((size_t)s->V * (size_t)s->D, sizeof *own, e);
         if (!own) return REX_ENOMEM;
         m->embed_own = own;
-        if (m->init) draw(w, REX_SLOT_EMBED, 0, s->V, s->D, own);
-        for (int64_t r = 0; r < s->V && !m->init; r++)
+        if (m->init && !m->blank) draw(w, REX_SLOT_EMBED, 0, s->V, s->D, own);
+        for (int64_t r = 0; r < s->V && !m->init && !m->blank; r++)
             rex_tensor_get_f32(t, r, 0, s->D, own + r * s->D);
         m->embed = own;
         m->embed_elem = REX_K_F32;

@@ -113,6 +113,10 @@ static size_t lay_out(rex_ctx *c, char *base) {
     c->n_seg = piece(&s, c->o.seqs, sizeof *c->n_seg);
     const size_t attn = rex_attn_scratch_for(h->H, h->K, h->hd, c->o.per_seq);
     c->scratch_each = attn > REX_GEMM_SCRATCH ? attn : REX_GEMM_SCRATCH;
+    if (c->o.keep) { /* the backward pass works in the same memory */
+        const size_t grad = rex_attn_grad_scratch(h->H, h->K, h->hd, c->o.per_seq);
+        if (grad > c->scratch_each) c->scratch_each = grad;
+    }
     c->scratch_each = (c->scratch_each + 63) & ~(size_t)63;
     c->scratch = piece(&s, c->pool ? rex_pool_size(c->pool) : 1, c->scratch_each);
     return s.at;
@@ -140,23 +144,6 @@ size_t rex_ctx_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts
                       (size_t)cache_blocks(&c.o);
     if (cache_bytes) *cache_bytes = kv;
     return lay_out(&c, NULL) + kv;
-}
-
-/* What the system could still give, in bytes; SIZE_MAX where it does not say. */
-static size_t available(void) {
-    FILE *f = fopen("/proc/meminfo", "r");
-    if (!f) return SIZE_MAX;
-    char line[128];
-    size_t kib = SIZE_MAX >> 10;
-    while (fgets(line, sizeof line, f)) {
-        unsigned long long v = 0;
-        if (sscanf(line, "MemAvailable: %llu", &v) == 1) {
-            kib = (size_t)v;
-            break;
-        }
-    }
-    fclose(f);
-    return kib << 10;
 }
 
 static rex_status too_much(const rex_ctx *c, size_t need, size_t kv, size_t have, rex_err *e) {
@@ -190,7 +177,7 @@ rex_status rex_ctx_open(const rex_model *m, rex_pool *pool, const rex_ctx_opts *
     c->pool = pool;
     c->o = complete(m, o);
     c->bytes = rex_ctx_plan(m, pool, o, &kv);
-    const size_t have = available();
+    const size_t have = rex_mem_available();
     const bool fits = c->bytes <= have && cache_blocks(&c->o) <= INT32_MAX;
     rex_status st = !fits ? too_much(c, c->bytes, kv, have, e) : REX_OK;
     if (st == REX_OK) {

@@ -74,6 +74,7 @@ static rex_status open_all(rex_model *m, const char *path, const rex_model_opts 
     REX_TRY(rex_kern_pick(o->kernel, &m->kern, e));
     m->bf16 = o->compute == REX_COMPUTE_BF16;
     m->init = o->init;
+    m->blank = o->blank;
     m->seed = o->seed;
     const bool adapted = o->adapter || o->lora_rank > 0;
     if (adapted && o->init)

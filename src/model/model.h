@@ -75,6 +75,7 @@ struct rex_model {
     bool bf16;  /* compute mode of the linear layers */
     bool train; /* everything f32, owned and writable: embed, norms, biases, panels */
     bool init;  /* weights are drawn, not read */
+    bool blank; /* weights are neither: the memory is laid out and never touched */
     uint64_t seed;
     rex_layer *layer;
     rex_lin head; /* panels of lm_head, or of the embedding where tied */

@@ -58,7 +58,7 @@ typedef struct rex_back rex_back;
 /* Room for the backward pass of `c` (opened with keep or recompute): all that it ever takes. */
 REX_MUST rex_status rex_back_open(rex_ctx *c, rex_grads *g, rex_back **out, rex_err *e);
 void rex_back_close(rex_back *b);
-size_t rex_back_plan(const rex_model *m, const rex_pool *pool, const rex_ctx_opts *o);
+size_t rex_back_plan(const rex_model *m, const rex_ctx_opts *o);
 
 /* Tells when the gradients of a layer's parameters are complete, as far as rex_back_run goes: first
  * layer L (final norm; the head of an untied model), then L-1 .. 0, then -1 (what is left). `fn`

@@ -246,20 +246,24 @@ static rex_status open_tokenizer(rex_run *r, const rex_sft_opts *o, rex_arena *a
     return REX_OK;
 }
 
-rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_pool *pool,
+rex_status rex_run_check(const char *out, rex_err *e) {
+    char path[4096];
+    (void)snprintf(path, sizeof path, "%s/steps.jsonl", out);
+    if (access(path, F_OK) != 0) return REX_OK;
+    return rex_fail(e, REX_EARG, -1,
+                    "%s holds a run already: --resume %s goes on with it, another --out begins one",
+                    out, out);
+}
+
+rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, bool blank, rex_arena *a, rex_pool *pool,
                         rex_err *e) {
-    const char *path = NULL;
     *r = (rex_run){ .out = o->out, .from_step = -1, .base = o->model, .options = o->options,
                     .seed = (uint64_t)o->seed, .dist = o->dist };
-    REX_TRY(join(a, o->out, "steps.jsonl", &path, e));
-    if (!o->resume && access(path, F_OK) == 0)
-        return rex_fail(
-            e, REX_EARG, -1,
-            "%s holds a run already: --resume %s goes on with it, another --out begins one", o->out,
-            o->out);
+    if (!o->resume) REX_TRY(rex_run_check(o->out, e));
     rex_model_opts m;
     rex_model_defaults(&m);
     m.train = true;
+    m.blank = blank;
     m.compute = o->bf16 ? REX_COMPUTE_BF16 : REX_COMPUTE_F32;
     m.seed = (uint64_t)o->seed;
     m.adapter = o->adapter;
@@ -286,7 +290,10 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_poo
         m.init = true;
     }
     if (o->model) m.context = o->context;
+    const size_t before = rex_mem_resident();
     REX_TRY(rex_model_open(r->base, &m, pool, &r->model, e));
+    const size_t now = rex_mem_resident();
+    r->model_bytes = now > before ? now - before : 0;
     if (r->model->src.gguf && r->model->src.arch == &rex_arch_gemma3 && !r->model->adapter)
         return rex_fail(
             e, REX_EUNSUP, -1,
@@ -317,6 +324,17 @@ void rex_run_close(rex_run *r) {
     rex_model_close(r->model);
 }
 
+void rex_run_forget(const char *folder) {
+    static const char *const name[] = {"init/tokenizer.json", "init/tokenizer_config.json",
+                                       "init/config.json", "init/generation_config.json", "init"};
+    char path[4096];
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", folder, name[i]);
+        (void)remove(path);
+    }
+    (void)remove(folder);
+}
+
 /* ---- run.json ---------------------------------------------------------------------------- */
 
 /* Options that may differ on resume: they change no number of the run. */
@@ -324,7 +342,7 @@ static bool may_differ(rex_str key) {
     static const char *const free_ones[] = {
         "threads",    "quiet",        "json",    "resume",        "out",   "save_every", "keep",
         "eval_every", "sample_every", "samples", "sample_tokens", "micro", "recompute",  "dry_run",
-        "val",        "set",          "config",  "deadline",
+        "memory",     "val",          "set",     "config",        "deadline",
         "data" /* known by its hash */};
     for (size_t i = 0; i < sizeof free_ones / sizeof *free_ones; i++)
         if (rex_str_is(key, free_ones[i])) return true;

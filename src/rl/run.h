@@ -26,6 +26,7 @@ typedef struct {
     const char *options; /* JSON object, for run.json */
     uint64_t seed;
     rex_dist *dist;      /* borrowed; only rank 0 writes */
+    size_t model_bytes;   /* that the model made resident */
 } rex_run;
 
 /* Ranks whose options differ, but for those that change no number of the run and the names of
@@ -33,15 +34,19 @@ typedef struct {
 REX_MUST rex_status rex_run_same(rex_dist *d, const rex_sft_opts *o, rex_arena *a, rex_err *e);
 
 /* Opens model and tokenizer as the options say. With `resume` the newest checkpoint that is whole.
- */
-REX_MUST rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, rex_arena *a, rex_pool *pool,
-                                 rex_err *e);
+ * `blank`: without weights, for a plan. */
+REX_MUST rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, bool blank, rex_arena *a,
+                                 rex_pool *pool, rex_err *e);
 void rex_run_close(rex_run *r);
 /* Reads what stands beside the weights into r->side: config.json, with `dtype` as the type of the
  * weights (NULL: adapter_config.json, for a folder that holds the adapter alone), and the files of
  * the tokenizer, the base's own or those of `tokenizer`. */
 REX_MUST rex_status rex_run_side(rex_run *r, const char *tokenizer, const char *dtype, rex_arena *a,
                                  rex_err *e);
+/* REX_EARG where the folder holds a run. */
+REX_MUST rex_status rex_run_check(const char *out, rex_err *e);
+/* Removes a folder that rex_run_open has made for a plan. */
+void rex_run_forget(const char *folder);
 /* Makes the folder and run.json; on resume compares with the one that is there and names what
  * differs. */
 REX_MUST rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e);

@@ -9,13 +9,15 @@
 
 #include "../gen/gen.h"
 #include "../model/adapter.h"
+#include "fit.h"
 #include "run.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { LOGIT_ROWS = 64 }; /* of one round of validation */
+enum { LOGIT_ROWS = REX_FIT_LOGITS };
 
 typedef struct {
     rex_sft_opts o;
@@ -38,7 +40,7 @@ typedef struct {
     size_t *count;            /* (ranks) how many numbers each tells */
     double saved_at;          /* when the newest checkpoint was written */
     bool stop, save;          /* what the ranks have agreed upon in this step */
-    char *score;      /* scratch of the vocabulary's statistics */
+    rex_fit fit;
 } sft;
 
 /* ---- one batch --------------------------------------------------------------------------- */
@@ -449,20 +451,7 @@ static rex_status open_numbers(sft *t, rex_err *e) {
     return REX_OK;
 }
 
-static rex_status open_step(sft *t, rex_err *e) {
-    const rex_sft_opts *const o = &t->o;
-    const int64_t longest = t->docs.longest > t->val.longest ? t->docs.longest : t->val.longest;
-    rex_ctx_opts c;
-    rex_ctx_defaults(&c);
-    int64_t all = t->docs.longest * o->seqs;
-    if (all > o->micro) all = o->micro;
-    c.rows = (int)(all < longest ? longest : all);
-    c.seqs = (int)(o->seqs < c.rows ? o->seqs : c.rows);
-    c.per_seq = longest;
-    c.cache = c.rows + (int64_t)c.seqs * REX_KV;
-    c.logit_rows = LOGIT_ROWS;
-    c.keep = true;
-    c.redo = (int)(o->recompute < t->run.model->s.L ? o->recompute : t->run.model->s.L - 1);
+static rex_optim_opts optim_opts(const rex_sft_opts *o) {
     rex_optim_opts p;
     rex_optim_defaults(&p);
     p.lr = o->lr;
@@ -479,17 +468,33 @@ static rex_status open_step(sft *t, rex_err *e) {
     p.no_decay = o->no_decay;
     p.state = o->state_bf16 ? REX_K_BF16 : REX_K_F32;
     p.seed = (uint64_t)o->seed;
-    REX_TRY(rex_ctx_open(t->run.model, t->pool, &c, &t->c, e));
-    REX_TRY(rex_grads_open(t->run.model, o->freeze, &t->g, e));
-    REX_TRY(rex_back_open(t->c, t->g, &t->b, e));
-    REX_TRY(rex_share_open(t->g, o->dist, o->exact, o->seqs, &t->share, e));
+    return p;
+}
+
+/* What lasts from step to step, and the sizes of the rest. */
+static rex_status open_slabs(sft *t, rex_err *e) {
+    const rex_optim_opts p = optim_opts(&t->o);
+    const size_t there = rex_mem_resident(), model = t->run.model_bytes;
+    REX_TRY(rex_grads_open(t->run.model, t->o.freeze, &t->g, e));
+    REX_TRY(rex_share_open(t->g, t->o.dist, t->o.exact, t->o.seqs, &t->share, e));
     size_t n_span = 0;
     const rex_span *const span = rex_share_spans(t->share, &n_span);
     REX_TRY(rex_optim_open_part(t->g, &p, span, n_span, &t->opt, e));
+    const rex_fit_in in = { .o = &t->o, .m = t->run.model, .g = t->g, .opt = t->opt,
+                            .pool = t->pool, .docs = &t->docs, .val = &t->val,
+                            .program = (there > model ? there - model : 0) +
+                                       rex_share_bytes(t->share) };
+    return rex_fit_run(&in, &t->fit, e);
+}
+
+static rex_status open_step(sft *t, rex_err *e) {
+    const size_t rows = (size_t)t->fit.ctx.rows;
+    REX_TRY(rex_ctx_open(t->run.model, t->pool, &t->fit.ctx, &t->c, e));
+    REX_TRY(rex_back_open(t->c, t->g, &t->b, e));
     REX_TRY(open_numbers(t, e));
-    t->row = rex_arena_take(t->a, (size_t)c.rows, sizeof *t->row, e);
-    t->idx = t->row ? rex_arena_take(t->a, (size_t)c.rows, sizeof *t->idx, e) : NULL;
-    t->target = t->idx ? rex_arena_take(t->a, (size_t)c.rows, sizeof *t->target, e) : NULL;
+    t->row = rex_arena_take(t->a, rows, sizeof *t->row, e);
+    t->idx = t->row ? rex_arena_take(t->a, rows, sizeof *t->idx, e) : NULL;
+    t->target = t->idx ? rex_arena_take(t->a, rows, sizeof *t->target, e) : NULL;
     t->order = t->target ? rex_arena_take(t->a, t->docs.n, sizeof *t->order, e) : NULL;
     return t->order ? REX_OK : REX_ENOMEM;
 }
@@ -598,13 +603,14 @@ static rex_status prepare(sft *t, rex_err *e) {
     const int threads = rex_dist_threads(t->o.dist, (int)t->o.threads);
     REX_TRY(rex_run_same(t->o.dist, &t->o, t->a, e));
     rex_status s = rex_pool_open(threads, &t->pool, e);
-    if (s == REX_OK) s = rex_run_open(&t->run, &t->o, t->a, t->pool, e);
+    if (s == REX_OK) s = rex_run_open(&t->run, &t->o, false, t->a, t->pool, e);
     REX_TRY(rex_dist_agree(t->o.dist, s, e));
     s = read_data(t, e);
+    if (s == REX_OK) s = open_slabs(t, e);
     if (s == REX_OK) s = open_step(t, e);
-    if (s == REX_OK && !t->o.dry_run) s = rex_run_begin(&t->run, &t->docs, e);
+    if (s == REX_OK) s = rex_run_begin(&t->run, &t->docs, e);
     REX_TRY(rex_dist_agree(t->o.dist, s, e));
-    if (t->o.resume && !t->o.dry_run) s = resume(t, e);
+    if (t->o.resume) s = resume(t, e);
     REX_TRY(rex_dist_agree(t->o.dist, s, e));
     return compare_ranks(t, e);
 }
@@ -612,7 +618,10 @@ static rex_status prepare(sft *t, rex_err *e) {
 static rex_status run(sft *t, rex_err *e) {
     rex_dist_busy(t->o.dist, true); /* reading data takes as long as it takes */
     REX_TRY(prepare(t, e));
-    if (t->o.dry_run) return REX_OK;
+    if (t->o.memory)
+        rex_say(REX_LOG_INFO, "%.2f GiB of memory: batches of %lld tokens, %lld of %d layers "
+                "computed again", (double)t->fit.total / 0x1p30, (long long)t->fit.micro,
+                (long long)t->fit.recompute, t->run.model->s.L);
     if (t->ranks > 1)
         rex_say(REX_LOG_INFO, "%d ranks of %d threads each%s", t->ranks, rex_pool_size(t->pool),
                 t->o.exact ? ", exact sums" : "");
@@ -662,25 +671,149 @@ void rex_sft_defaults(rex_sft_opts *o) {
                         .seed = 0};
 }
 
+static void close_all(sft *t) {
+    rex_optim_close(t->opt);
+    rex_share_close(t->share);
+    rex_back_close(t->b);
+    rex_grads_close(t->g);
+    rex_ctx_close(t->c);
+    rex_run_close(&t->run);
+    rex_pool_close(t->pool);
+    rex_arena_close(t->a);
+}
+
+static rex_status open_opts(sft *t, const rex_sft_opts *o, rex_err *e) {
+    *t = (sft){ .epoch = -1 };
+    rex_sft_defaults(&t->o);
+    memcpy(&t->o, o, o->size < sizeof t->o ? o->size : sizeof t->o);
+    t->rank = rex_dist_rank(t->o.dist);
+    t->ranks = rex_dist_size(t->o.dist);
+    return rex_arena_open(0, &t->a, e);
+}
+
 rex_status rex_sft_run(const rex_sft_opts *o, rex_err *e) {
-    sft t = { .epoch = -1 };
-    rex_sft_defaults(&t.o);
-    memcpy(&t.o, o, o->size < sizeof t.o ? o->size : sizeof t.o);
-    REX_TRY(rex_arena_open(0, &t.a, e));
-    t.rank = rex_dist_rank(t.o.dist);
-    t.ranks = rex_dist_size(t.o.dist);
+    sft t;
+    rex_sft_cost cost = { .size = sizeof cost };
+    if (o->dry_run) return rex_sft_plan(o, &cost, e);
+    REX_TRY(open_opts(&t, o, e));
     rex_err own = { .code = REX_OK, .at = -1 };
     rex_status s = run(&t, &own);
     rex_dist_fail(t.o.dist, s, &own);
     if (s == REX_ECHILD && t.ranks > 1) s = say_lost(&t, s, &own);
     if (s != REX_OK && e) *e = own;
-    rex_optim_close(t.opt);
-    rex_share_close(t.share);
-    rex_back_close(t.b);
-    rex_grads_close(t.g);
-    rex_ctx_close(t.c);
-    rex_run_close(&t.run);
-    rex_pool_close(t.pool);
-    rex_arena_close(t.a);
+    close_all(&t);
+    return s;
+}
+
+/* ---- the plan ---------------------------------------------------------------------------- */
+
+/* Seconds of a step: gradients and weights are passed over once, and one batch of moderate size is
+ * run forward and backward, again while that is quick. */
+static rex_status measure(sft *t, double *seconds, rex_err *e) {
+    enum { ROWS = 1024, MOST = 8 };
+    uint32_t *const pick = rex_arena_take(t->a, (size_t)t->o.seqs, sizeof *pick, e);
+    if (!pick) return REX_ENOMEM;
+    size_t n = 0;
+    int64_t tokens = 0;
+    for (; n < (size_t)t->o.seqs && n < (size_t)t->c->o.seqs; n++) {
+        const uint32_t k = document(t, (int64_t)n);
+        const int64_t len = t->docs.first[k + 1] - t->docs.first[k];
+        if (n && (tokens + len > ROWS || tokens + len > t->c->o.rows)) break;
+        pick[n] = k;
+        tokens += len;
+    }
+    double batch = HUGE_VAL, update = HUGE_VAL, spent = 0.0, norm = 0.0;
+    t->denominator = 1.0;
+    for (int i = 0; i < MOST && (i < 1 || spent < 0.5); i++) {
+        int rows = 0;
+        int64_t count = 0;
+        const double start = rex_clock();
+        const size_t next = fill(t, &t->docs, pick, 0, n, &rows, &count);
+        rex_assert(next == n);
+        REX_TRY(rex_ctx_step(t->c, t->row, rows, e));
+        REX_TRY(rex_back_run(t->b, t->idx, t->target, count, add_loss, t, e));
+        close_documents(t, rows);
+        const double took = rex_clock() - start;
+        batch = took < batch ? took : batch;
+        spent += took;
+    }
+    for (int i = 0; i < 3; i++) { /* the first one finds memory that nobody has touched */
+        const double start = rex_clock();
+        rex_grads_zero(t->g, t->pool);
+        REX_TRY(rex_optim_step(t->opt, t->pool, &norm, e));
+        const double took = rex_clock() - start;
+        update = took < update ? took : update;
+    }
+    *seconds = update + batch * t->fit.tokens / (double)tokens;
+    return REX_OK;
+}
+
+/* Opens what a run opens, blank or with its weights. A model from scratch begins in a folder of its
+ * own: `tmp`. */
+static rex_status open_plan(sft *t, const rex_sft_opts *o, const char *tmp, bool blank,
+                            rex_err *e) {
+    REX_TRY(open_opts(t, o, e));
+    if (!o->resume) t->o.out = tmp;
+    REX_TRY(rex_pool_open((int)o->threads, &t->pool, e));
+    REX_TRY(rex_run_open(&t->run, &t->o, blank, t->a, t->pool, e));
+    REX_TRY(read_data(t, e));
+    t->o.out = o->out;
+    return open_slabs(t, e);
+}
+
+static void tell(const sft *t, rex_sft_cost *c) {
+    const rex_fit *const f = &t->fit;
+    c->params = rex_model_about(t->run.model)->params;
+    for (size_t i = 0; i < t->g->n; i++)
+        if (t->g->train[i]) c->trained += t->g->param[i].rows * t->g->param[i].cols;
+    c->weights = (int64_t)f->weights;
+    c->gradients = (int64_t)f->gradients;
+    c->optimiser = (int64_t)f->optimiser;
+    c->activations = (int64_t)f->activations;
+    c->backward = (int64_t)f->backward;
+    c->data = (int64_t)f->data;
+    c->program = (int64_t)f->program;
+    c->memory = (int64_t)f->total;
+    c->memory_limit = f->limit > INT64_MAX ? INT64_MAX : (int64_t)f->limit;
+    c->micro = f->micro;
+    c->recompute = f->recompute;
+    c->documents = (int64_t)t->docs.n;
+    c->steps = t->o.steps;
+    c->batches = f->batches;
+    c->tokens_per_step = f->tokens;
+}
+
+static rex_status plan(const rex_sft_opts *o, const char *tmp, rex_sft_cost *c, rex_err *e) {
+    sft t;
+    rex_status s = open_plan(&t, o, tmp, true, e);
+    if (t.opt && t.fit.total) {
+        tell(&t, c);
+        const rex_ckpt one = { .g = t.g, .opt = t.opt, .side = t.run.side,
+                               .n_side = t.run.n_side };
+        const rex_status d = rex_fit_disk(&t.o, rex_ckpt_bytes(&one), &t.fit, s ? NULL : e);
+        if (s == REX_OK) s = d;
+        c->checkpoint = (int64_t)t.fit.checkpoint;
+        c->checkpoints = t.fit.checkpoints;
+        c->disk = (int64_t)t.fit.disk;
+        c->disk_free = t.fit.disk_free > INT64_MAX ? INT64_MAX : (int64_t)t.fit.disk_free;
+    }
+    close_all(&t);
+    REX_TRY(s);
+    s = open_plan(&t, o, tmp, false, e);
+    if (s == REX_OK) s = open_step(&t, e);
+    if (s == REX_OK) s = measure(&t, &c->seconds_per_step, e);
+    close_all(&t);
+    return s;
+}
+
+rex_status rex_sft_plan(const rex_sft_opts *o, rex_sft_cost *out, rex_err *e) {
+    rex_sft_cost c = { .size = sizeof c };
+    if (o->out && !o->resume) REX_TRY(rex_run_check(o->out, e));
+    char tmp[] = "/tmp/repexp-plan.XXXXXX";
+    if (!mkdtemp(tmp)) return rex_fail(e, REX_EIO, -1, "cannot make a folder below /tmp");
+    const rex_status s = plan(o, tmp, &c, e);
+    rex_run_forget(tmp);
+    c.size = out->size < sizeof c ? out->size : sizeof c;
+    memcpy(out, &c, c.size);
     return s;
 }

@@ -25,6 +25,8 @@
     X(I64, budget, "0", 0, 1000000000, "B", "spend B verifier calls where they pay most") \
     X(I64, learn, "20", 1, 1000000, "L", "problems whose whole pools auto learns from")   \
     X(STR, candidates, "", 0, 0, "LIST", "rules that auto chooses from")                  \
+    X(STR, reference, "", 0, 0, "POOL",                                                   \
+      "bins are tenths by difficulty in this pool of another model")                      \
     X(STR, samplers, "", 0, 0, "LIST", "vanilla,low,high,min-p,nucleus: a pool by each")  \
     X(ENUM, features_dtype, "f32", 0, 0, "f32|f16", "element type of the feature file")   \
     X(ENUM, pool, "mean", 0, 0, "mean|last|mean-all",                                     \
@@ -64,6 +66,7 @@ static rex_trial_opts trial_opts(const job *j) {
     t.rules = o->rules;
     t.candidates = o->candidates;
     t.k = o->k;
+    t.reference = o->reference;
     t.map = given(o->from) ? o->map : NULL;
     t.problems = given(o->from) ? o->problems : 0;
     t.trials = o->trials;

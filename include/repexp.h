@@ -967,6 +967,9 @@ typedef struct {
      * saved the pool removes it. */
     const char *journal;
     bool resume;
+    /* Another pool of the same problems with rewards, of a model not under study: the bins are its
+     * tenths by difficulty, not the problems' own shares of correct samples. NULL: none. */
+    const char *reference;
 } rex_trial_opts;
 typedef struct rex_trial rex_trial;
 REX_API void rex_trial_defaults(rex_trial_opts *o);

@@ -7,6 +7,7 @@
 #include "trial.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../tasks/tasks.h"
@@ -433,4 +434,55 @@ rex_status rex_trial_read(rex_trial *t, const char *pool, const char *features, 
     drop_broken(t);
     if (p->total == 0) return rex_fail(e, REX_ECHILD, -1, "%s: no sample has a verdict", p->path);
     return number_keys(t, e);
+}
+
+/* ---- difficulty by another pool ---------------------------------------------------------- */
+
+typedef struct {
+    double s2c;
+    size_t group;
+} hardness;
+
+static int hardest_first(const void *x, const void *y) {
+    const hardness *const a = x, *const b = y;
+    if (a->s2c != b->s2c) return a->s2c > b->s2c ? -1 : 1;
+    return (a->group > b->group) - (a->group < b->group);
+}
+
+/* (N + 1) / (c + 1) of every problem in the reference; a problem without a sample is refused. */
+static rex_status rank_by(const rex_trial *t, const rex_records *ref, hardness *h, rex_err *e) {
+    const double *const reward = rex_records_num(ref, REX_FI_REWARD);
+    for (size_t g = 0; g < t->p.groups; g++) {
+        const rex_str name =
+            rex_records_name(t->p.rec, rex_records_group(t->p.rec, t->p.of[g][0]));
+        const size_t at = rex_records_find(ref, name);
+        if (at == SIZE_MAX)
+            return rex_fail(e, REX_EFORMAT, -1, "no sample of problem %.*s", (int)name.n, name.p);
+        size_t n = 0;
+        double c = 0.0;
+        const uint32_t *const row = rex_records_of(ref, at, &n);
+        for (size_t i = 0; i < n; i++) c += reward[row[i]] > 0.0;
+        h[g] = (hardness){((double)n + 1.0) / (c + 1.0), g};
+    }
+    qsort(h, t->p.groups, sizeof *h, hardest_first);
+    return REX_OK;
+}
+
+rex_status rex_trial_tenths(rex_trial *t, const char *reference, rex_err *e) {
+    rex_records_opts o;
+    rex_records *ref = NULL;
+    hardness *const h = rex_arena_take(t->a, t->p.groups + 1, sizeof *h, e);
+    uint8_t *const tenth = h ? rex_arena_take(t->a, t->p.groups + 1, 1, e) : NULL;
+    if (!tenth) return REX_ENOMEM;
+    rex_records_defaults(&o);
+    o.want = o.need = REX_F(REWARD);
+    o.broken = REX_BROKEN_DROP;
+    REX_TRY(rex_records_open(reference, &o, &ref, e));
+    const rex_status s = rank_by(t, ref, h, e);
+    rex_records_close(ref);
+    if (s != REX_OK) return rex_fail_in(e, s, "--reference %s", reference);
+    for (size_t i = 0; i < t->p.groups; i++)
+        tenth[h[i].group] = (uint8_t)(REX_TENTHS * i / t->p.groups);
+    t->tenth = tenth;
+    return REX_OK;
 }

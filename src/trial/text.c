@@ -14,6 +14,12 @@ static const double bin_top[BINS] = {0.02, 0.05, 0.10, 0.25, 0.50, 1.0};
 static const char *const bin_name[BINS] = {"0 < c/n <= 2 %",     "2 % < c/n <= 5 %",
                                            "5 % < c/n <= 10 %",  "10 % < c/n <= 25 %",
                                            "25 % < c/n <= 50 %", "50 % < c/n"};
+static const char *const tenth_name[REX_TENTHS] = {
+    "hardest tenth", "2nd tenth", "3rd tenth", "4th tenth", "5th tenth",
+    "6th tenth",     "7th tenth", "8th tenth", "9th tenth", "easiest tenth"};
+
+static int bins_of(const rex_trial *t) { return t->tenth ? REX_TENTHS : BINS; }
+static const char *bin_of(const rex_trial *t, int i) { return (t->tenth ? tenth_name : bin_name)[i]; }
 
 /* Which problems a number is over. */
 typedef enum { OF_SOLVABLE, OF_ALL, OF_HARD, OF_BIN } subset;
@@ -35,6 +41,7 @@ static bool counts(const rex_trial *t, size_t g, subset of, int bin) {
     if (of == OF_SOLVABLE) return t->c[g] > 0.0;
     if (!t->known || !(t->c[g] > 0.0)) return false;
     if (of == OF_HARD) return share <= 0.05;
+    if (t->tenth) return t->tenth[g] == bin;
     return share <= bin_top[bin] && (bin == 0 || share > bin_top[bin - 1]);
 }
 
@@ -298,7 +305,7 @@ static rex_status put_rule(const maker *m, const rex_trial_result *r, rex_jw *w,
     put(w, "calls_vs_random", &x);
     rex_jw_key(w, "bins");
     rex_jw_arr(w);
-    for (int i = 0; i < BINS; i++) {
+    for (int i = 0; i < bins_of(t); i++) {
         REX_TRY(interval(m, r->from, r->s2c, NULL, 1, OF_BIN, i, 1.0, (double)INFINITY, &x, e));
         put(w, NULL, &x);
     }
@@ -379,7 +386,7 @@ static rex_status explore_json(rex_trial *t, rex_arena *a, rex_buf *b, rex_err *
     put(&w, "distinct_answers", &x);
     rex_jw_key(&w, "bins");
     rex_jw_arr(&w);
-    for (int i = 0; i < BINS; i++) rex_jw_cstr(&w, bin_name[i]);
+    for (int i = 0; i < bins_of(t); i++) rex_jw_cstr(&w, bin_of(t, i));
     rex_jw_arr_end(&w);
     rex_jw_key(&w, "rules");
     rex_jw_obj(&w);
@@ -445,11 +452,11 @@ static rex_status rule_rows(const maker *m, rex_buf *b, rex_err *e) {
 /* One column per k or per bin, one row per rule. */
 static rex_status wide_rows(const maker *m, bool bins, rex_buf *b, rex_err *e) {
     const rex_trial *const t = m->t;
-    const size_t cols = bins ? BINS : t->n_k;
+    const size_t cols = bins ? (size_t)bins_of(t) : t->n_k;
     maybe x;
     rex_buf_addf(b, "\n| %s |", bins ? "samples to correct" : "pass@k");
     for (size_t j = 0; j < cols; j++)
-        bins ? rex_buf_addf(b, " %s |", bin_name[j])
+        bins ? rex_buf_addf(b, " %s |", bin_of(t, (int)j))
              : rex_buf_addf(b, " %lld |", (long long)t->k[j]);
     rex_buf_addf(b, "\n|---|");
     for (size_t j = 0; j < cols; j++) rex_buf_addf(b, "---|");

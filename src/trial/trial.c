@@ -77,6 +77,7 @@ static rex_status open_trial(rex_trial *t, const char *pool, const char *feature
                                 "--candidates: auto cannot be one of its own candidates");
     }
     REX_TRY(rex_trial_read(t, pool, features, e));
+    if (t->o.reference && *t->o.reference) REX_TRY(rex_trial_tenths(t, t->o.reference, e));
     if (learns && t->o.learn >= (int64_t)t->p.groups)
         return rex_fail(e, REX_ELIMIT, -1,
                         "%s: auto learns from the first %lld problems, the pool has %zu: "

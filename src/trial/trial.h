@@ -102,6 +102,7 @@ struct rex_trial {
     double *random;           /* per group: samples-to-correct at random; NULL unknown */
     double *random_calls;     /* per group: calls at random, distinct outcomes only */
     bool known;               /* every row has its verdict */
+    uint8_t *tenth; /* per group: 0 .. 9, hardest first, by the reference; NULL: by its own share */
 };
 
 /* Pool, features, stored rewards; verifies what is to be verified at once. */
@@ -109,6 +110,9 @@ REX_MUST rex_status rex_trial_read(rex_trial *t, const char *pool, const char *f
                                    rex_err *e);
 /* Verdicts for these rows, served to the others of their keys as well. */
 REX_MUST rex_status rex_trial_judge(rex_trial *t, const uint32_t *row, size_t n, rex_err *e);
+/* Problems in ten bins by samples-to-correct at random in another pool of the same problems. */
+enum { REX_TENTHS = 10 };
+REX_MUST rex_status rex_trial_tenths(rex_trial *t, const char *reference, rex_err *e);
 /* What is known of a row, by itself or through its key. */
 rex_row_state rex_trial_state(const rex_trial *t, size_t row);
 /* The text of a row (p NULL: none) and its extracted answer. */

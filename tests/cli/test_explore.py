@@ -214,6 +214,40 @@ class Recomputed(Case):
             self.assertIsNone(got["task"])
 
 
+class Reference(Case):
+    def test_tenths_of_another_pool(self):
+        rows, feats = make_pool(problems=25)
+        other = make_pool(problems=25, n=9, seed=8)[0]
+        random.Random(2).shuffle(other)
+        run = ["explore", "--task", "exact", "--from", self.write("pool.jsonl", rows), "--features",
+               self.write("f.npy", npy(feats)), "--rules", "likelihood,votes", "--json", "--quiet"]
+        plain = self.ok(*run).json()
+        got = self.ok(*run, "--reference", self.write("other.jsonl", other)).json()
+        self.assertEqual(got["rules"]["votes"]["s2c"], plain["rules"]["votes"]["s2c"])
+        ref = {p: (len(g) + 1) / (sum(r["reward"] for _, r in g) + 1) for p, g in groups(other).items()}
+        mine = groups(rows)
+        names = sorted(mine, key=lambda p: (-ref[p], list(mine).index(p)))
+        self.assertEqual((len(got["bins"]), got["bins"][0], got["bins"][9]), (10, "hardest tenth", "easiest tenth"))
+        for rule in ("likelihood", "votes"):
+            first = {p: next((k for k, i in enumerate(order_by(rule, g, feats), 1) if g[i][1]["reward"]), None)
+                     for p, g in mine.items()}
+            for b in range(10):
+                here = [first[p] for k, p in enumerate(names) if 10 * k // 25 == b and first[p]]
+                told = got["rules"][rule]["bins"][b]
+                self.assertEqual(told is None, not here)
+                if here:
+                    self.assertAlmostEqual(told["value"], mean(here), 9)
+
+    def test_refused(self):
+        rows, feats = make_pool(problems=3)
+        pool = self.write("pool.jsonl", rows)
+        short = self.write("short.jsonl", [r for r in rows if r["prompt_id"] != "p/1"])
+        bare = self.write("bare.jsonl", [{"prompt_id": r["prompt_id"]} for r in rows])
+        run = ["explore", "--task", "exact", "--from", pool, "--rules", "likelihood", "--reference"]
+        self.fails(*run, short, saying=["--reference", "no sample of problem p/1"])
+        self.fails(*run, bare, saying=["bare.jsonl", "reward"])
+
+
 class Learning(Case):
     def test_auto_takes_the_cheapest_of_the_first_and_counts_the_rest(self):
         rows, feats = make_pool(problems=20)

@@ -19,7 +19,9 @@ static const char *const tenth_name[REX_TENTHS] = {
     "6th tenth",     "7th tenth", "8th tenth", "9th tenth", "easiest tenth"};
 
 static int bins_of(const rex_trial *t) { return t->tenth ? REX_TENTHS : BINS; }
-static const char *bin_of(const rex_trial *t, int i) { return (t->tenth ? tenth_name : bin_name)[i]; }
+static const char *bin_of(const rex_trial *t, int i) {
+    return (t->tenth ? tenth_name : bin_name)[i];
+}
 
 /* Which problems a number is over. */
 typedef enum { OF_SOLVABLE, OF_ALL, OF_HARD, OF_BIN } subset;

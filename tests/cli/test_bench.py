@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT
 """What docs/performance.md shows between its marks is what the benchmarks print today: the same rows, figures aside.
 The parts that need no rival and little time."""
-import importlib.util
 import os
+import sys
 import unittest
 
 import repexp
 
 os.environ.setdefault("BUILD", os.path.dirname(repexp.PROGRAM))
-spec = importlib.util.spec_from_file_location("bench", "scripts/bench.py")
-bench = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(bench)
+sys.path.insert(0, "scripts")
+import bench  # noqa: E402  (it reads BUILD)
 
 
 class Bench(unittest.TestCase):

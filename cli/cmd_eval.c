@@ -5,9 +5,7 @@
  */
 #include "cli_run.h"
 
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define OPTS(X)                                                                              \
     REX_CLI_COMMON(X)                                                                        \
@@ -21,93 +19,42 @@ REX_OPT_STRUCT(eval_opts, OPTS);
 static const rex_opt table[] = {OPTS(REX_OPT_ROW)};
 enum { N_OPT = sizeof table / sizeof *table };
 
-typedef struct {
-    const eval_opts *o;
-    rex_cli_run run;
-    rex_arena *a;
-    rex_pool *workers;
-    rex_task *task;
-} job;
-
-static bool given(const char *s) { return s && *s; }
-
-static rex_status open_vs(const job *j, const rex_trial_opts *opts, rex_trial **vs, rex_err *e) {
+/* The other pool, held to the same options; it is only read. */
+static rex_status open_vs(const rex_cli_run *r, const char *path, const rex_trial_opts *opts,
+                          rex_trial **vs, rex_err *e) {
     struct stat sb;
-    rex_str path = rex_str_of(j->o->vs);
-    if (!given(j->o->vs)) return REX_OK;
-    if (stat(j->o->vs, &sb) == 0 && S_ISDIR(sb.st_mode))
-        REX_TRY(rex_str_fmt(j->a, &path, e, "%s/pool.jsonl", j->o->vs));
+    rex_str pool = rex_str_of(path);
+    if (!path || !*path) return REX_OK;
+    if (stat(path, &sb) == 0 && S_ISDIR(sb.st_mode))
+        REX_TRY(rex_str_fmt(r->a, &pool, e, "%s/pool.jsonl", path));
     rex_trial_opts o = *opts;
     o.problems = 0;
     o.k = NULL;
     o.reverify = false;
     o.journal = NULL;
-    return rex_trial_open(&o, j->task, j->workers, path.p, NULL, vs, e);
+    return rex_trial_open(&o, r->task, r->workers, pool.p, NULL, vs, e);
 }
 
-static rex_status evaluate(const job *j, rex_trial *t, const rex_trial *vs, const rex_cli_folder *f,
-                           rex_err *e) {
-    const eval_opts *const o = j->o;
-    const char *const fact[] = {"task", o->task, "model", o->model, "pool", o->from};
+static rex_status evaluate(const rex_cli_run *r, rex_trial *t, const rex_trial *vs,
+                           const rex_cli_folder *f, rex_err *e) {
     rex_str json, text;
-    rex_buf b;
-    REX_TRY(rex_trial_text(t, REX_TRIAL_EVAL, vs, j->a, &json, e));
-    REX_TRY(rex_trial_text(t, REX_TRIAL_EVAL_TABLE, vs, j->a, &text, e));
-    if (!f->passing) {
-        if (!given(o->from) || rex_trial_verified(t) > 0) REX_TRY(rex_trial_save(t, f->pool, e));
-        (void)unlink(f->verdicts); /* the pool has them now */
-        REX_TRY(rex_cli_put(f, "eval.json", json, j->a, e));
-        REX_TRY(
-            rex_cli_put_run(&j->run, f, o->task, fact, sizeof fact / sizeof *fact / 2, j->a, e));
-    }
-    rex_buf_init(&b, 0);
-    rex_buf_add(&b, o->json ? json.p : text.p, o->json ? json.n : text.n);
-    const rex_status s = rex_cli_print(&b, e);
-    rex_buf_free(&b);
-    return s;
+    REX_TRY(rex_trial_text(t, REX_TRIAL_EVAL, vs, r->a, &json, e));
+    REX_TRY(rex_trial_text(t, REX_TRIAL_EVAL_TABLE, vs, r->a, &text, e));
+    REX_TRY(rex_cli_keep(r, f, t, "eval.json", json, e));
+    return rex_cli_result(r, json, text, e);
 }
 
-static rex_status work(job *j, rex_cli_folder *f, rex_err *e) {
-    const eval_opts *const o = j->o;
-    rex_task_opts t;
-    rex_trial_opts opts;
+static rex_status work(rex_cli_run *r, const char *vs, rex_cli_folder *f, rex_err *e) {
     rex_trial *mine = NULL, *theirs = NULL;
-    if (given(o->from) == given(o->model))
-        return rex_fail(e, REX_EARG, -1, "eval needs either --model M or --from POOL");
-    if (given(o->model) && !given(o->task)) return rex_fail(e, REX_EARG, -1, "eval needs --task T");
-    if (o->resume && !given(o->out)) return rex_fail(e, REX_EARG, -1, "--resume needs --out RUN");
-    if (given(o->out) && given(o->from) && strcmp(o->from, "-") == 0)
-        return rex_fail(e, REX_EARG, -1, "--out needs a pool that is a file, not standard input");
-    REX_TRY(rex_arena_open(0, &j->a, e));
-    REX_TRY(rex_pool_open((int)o->threads, &j->workers, e));
-    if (given(o->task)) {
-        rex_task_defaults(&t);
-        t.task = o->task;
-#define TAKE(KIND, name, def, lo, hi, meta, help) t.name = o->name;
-        REX_TASK_OPTS(TAKE)
-        REX_TRY(rex_task_open(&t, &j->task, e));
-    }
-    REX_TRY(rex_cli_folder_open(&j->run, NULL, j->a, f, e));
-    rex_trial_defaults(&opts);
-    opts.k = o->k;
-    opts.map = given(o->from) ? o->map : NULL;
-    opts.problems = given(o->from) ? o->problems : 0;
-    opts.draws = o->draws;
-    opts.reverify = o->reverify;
+    const char *pool;
+    REX_TRY(rex_cli_run_open(r, e));
+    REX_TRY(rex_cli_folder_open(r, NULL, f, e));
+    REX_TRY(rex_cli_pool_for(r, f, false, NULL, 0, &pool, e));
+    rex_trial_opts opts = rex_cli_trial_opts(r, f);
     opts.judge = REX_JUDGE_ALL;
-    opts.journal = f->passing ? NULL : f->verdicts;
-    opts.resume = o->resume;
-    opts.seed = (uint64_t)o->seed;
-    const char *pool = o->from;
-    if (!given(o->from)) {
-        REX_TRY(rex_cli_make_pool(&j->run, j->task, f, false, NULL, 0, j->a, e));
-        pool = f->pool;
-    } else if (o->resume && access(f->pool, R_OK) == 0) {
-        pool = f->pool;
-    }
-    rex_status s = rex_trial_open(&opts, j->task, j->workers, pool, NULL, &mine, e);
-    if (s == REX_OK) s = open_vs(j, &opts, &theirs, e);
-    if (s == REX_OK) s = evaluate(j, mine, theirs, f, e);
+    rex_status s = rex_trial_open(&opts, r->task, r->workers, pool, NULL, &mine, e);
+    if (s == REX_OK) s = open_vs(r, vs, &opts, &theirs, e);
+    if (s == REX_OK) s = evaluate(r, mine, theirs, f, e);
     rex_trial_close(theirs);
     rex_trial_close(mine);
     return s;
@@ -116,26 +63,11 @@ static rex_status work(job *j, rex_cli_folder *f, rex_err *e) {
 static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
     const eval_opts *const o = opts;
     rex_cli_folder f = {.passing = false};
-    job j = {.o = o};
-    if (n_pos > 0) return rex_fail(e, REX_EARG, -1, "eval: '%s' is no option", pos[0]);
-    j.run = (rex_cli_run){.command = "eval",
-                          .list = table,
-                          .n_list = N_OPT,
-                          .opts = opts,
-                          .from = o->from,
-                          .out = o->out,
-                          .model = o->model,
-                          .adapter = o->adapter,
-                          .data = o->data,
-                          .problems = o->problems,
-                          .samples = o->samples,
-                          .seed = o->seed,
-                          .resume = o->resume};
-    const rex_status s = work(&j, &f, e);
+    rex_cli_run r;
+    REX_TRY(rex_cli_run_init(&r, &rex_cmd_eval, opts, n_pos, pos, e));
+    const rex_status s = work(&r, o->vs, &f, e);
     rex_cli_folder_close(&f);
-    rex_task_close(j.task);
-    rex_pool_close(j.workers);
-    rex_arena_close(j.a);
+    rex_cli_run_close(&r);
     return s;
 }
 

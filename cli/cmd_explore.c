@@ -6,9 +6,7 @@
  */
 #include "cli_run.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define OPTS(X)                                                                           \
     REX_CLI_COMMON(X)                                                                     \
@@ -52,73 +50,43 @@ enum { N_SAMPLER = sizeof sampler / sizeof *sampler };
 typedef struct {
     const explore_opts *o;
     rex_cli_run run;
-    rex_arena *a;
-    rex_pool *workers;
-    rex_task *task;
+    bool finds; /* the first correct sample is the result, not the comparison */
 } job;
 
 static bool given(const char *s) { return s && *s; }
 
-static rex_trial_opts trial_opts(const job *j) {
+static rex_trial_opts trial_opts(const job *j, const rex_cli_folder *f) {
     const explore_opts *const o = j->o;
-    rex_trial_opts t;
-    rex_trial_defaults(&t);
+    rex_trial_opts t = rex_cli_trial_opts(&j->run, f);
     t.rules = o->rules;
     t.candidates = o->candidates;
-    t.k = o->k;
     t.reference = o->reference;
-    t.map = given(o->from) ? o->map : NULL;
-    t.problems = given(o->from) ? o->problems : 0;
     t.trials = o->trials;
     t.learn = o->learn;
-    t.draws = o->draws;
     t.exact = o->exact;
-    t.reverify = o->reverify;
-    t.until = o->until_correct || o->budget > 0;
-    t.seed = (uint64_t)o->seed;
+    t.until = j->finds;
     if (rex_opt_given(table, N_OPT, o, "verify_all"))
         t.judge = o->verify_all ? REX_JUDGE_ALL : REX_JUDGE_LAZY;
     return t;
 }
 
-static rex_status print_text(rex_str s, rex_err *e) {
-    rex_buf b;
-    rex_buf_init(&b, 0);
-    rex_buf_add(&b, s.p, s.n);
-    const rex_status st = rex_cli_print(&b, e);
-    rex_buf_free(&b);
-    return st;
-}
-
 /* ---- one pool ---------------------------------------------------------------------------- */
 
-static rex_status keep(const job *j, rex_trial *t, const rex_cli_folder *f, rex_str json,
-                       rex_err *e) {
-    const explore_opts *const o = j->o;
-    const char *const fact[] = {"task", o->task, "model", o->model,
-                                "pool", o->from};
-    rex_str orders;
-    REX_TRY(rex_trial_text(t, REX_TRIAL_ORDERS, NULL, j->a, &orders, e));
-    REX_TRY(rex_cli_put(f, "orders.jsonl", orders, j->a, e));
-    if (!given(o->from) || rex_trial_verified(t) > 0) REX_TRY(rex_trial_save(t, f->pool, e));
-    (void)unlink(f->verdicts); /* the pool has them now */
-    REX_TRY(rex_cli_put(f, o->until_correct || o->budget > 0 ? "found.jsonl" : "explore.json", json,
-                        j->a, e));
-    return rex_cli_put_run(&j->run, f, o->task, fact, sizeof fact / sizeof *fact / 2, j->a, e);
-}
-
 static rex_status answer(const job *j, rex_trial *t, const rex_cli_folder *f, rex_str *json,
-                         rex_str *table_text, rex_err *e) {
-    const explore_opts *const o = j->o;
-    const bool finds = o->until_correct || o->budget > 0;
-    rex_status s = o->budget > 0 ? rex_trial_budget(t, o->budget, e) : rex_trial_run(t, e);
+                         rex_str *text, rex_err *e) {
+    rex_arena *const a = j->run.a;
+    rex_str orders;
+    const rex_status s =
+        j->o->budget > 0 ? rex_trial_budget(t, j->o->budget, e) : rex_trial_run(t, e);
     if (s != REX_OK && !f->passing && rex_trial_verified(t) > 0)
         rex_cli_note("%s holds what was verified; --resume goes on from there", f->verdicts);
     REX_TRY(s);
-    REX_TRY(rex_trial_text(t, finds ? REX_TRIAL_FOUND : REX_TRIAL_JSON, NULL, j->a, json, e));
-    REX_TRY(rex_trial_text(t, finds ? REX_TRIAL_FOUND_TEXT : REX_TRIAL_TABLE, NULL, j->a,
-                           table_text, e));
-    return f->passing ? REX_OK : keep(j, t, f, *json, e);
+    REX_TRY(rex_trial_text(t, j->finds ? REX_TRIAL_FOUND : REX_TRIAL_JSON, NULL, a, json, e));
+    REX_TRY(rex_trial_text(t, j->finds ? REX_TRIAL_FOUND_TEXT : REX_TRIAL_TABLE, NULL, a, text, e));
+    if (f->passing) return REX_OK;
+    REX_TRY(rex_trial_text(t, REX_TRIAL_ORDERS, NULL, a, &orders, e));
+    REX_TRY(rex_cli_put(&j->run, f, "orders.jsonl", orders, e));
+    return rex_cli_keep(&j->run, f, t, j->finds ? "found.jsonl" : "explore.json", *json, e);
 }
 
 /* `which` of the samplers, -1: the options as they are. */
@@ -129,19 +97,14 @@ static rex_status one_pool(const job *j, int which, rex_str *json, rex_str *text
     const char *const set[] = {"temperature", which < 0 ? "" : sampler[which][1],
                                "top_p",       which < 0 ? "" : sampler[which][2],
                                "min_p",       which < 0 ? "" : sampler[which][3]};
-    rex_status s = rex_cli_folder_open(&j->run, which < 0 ? NULL : sampler[which][0], j->a, &f, e);
-    const char *pool = o->from, *features = o->features;
-    if (s == REX_OK && !given(o->from)) {
-        s = rex_cli_make_pool(&j->run, j->task, &f, true, set, which < 0 ? 0 : 3, j->a, e);
-        pool = f.pool;
-        features = f.features;
-    } else if (s == REX_OK && o->resume && access(f.pool, R_OK) == 0) {
-        pool = f.pool;
-    }
-    rex_trial_opts opts = trial_opts(j);
-    opts.journal = f.passing ? NULL : f.verdicts;
-    opts.resume = o->resume;
-    if (s == REX_OK) s = rex_trial_open(&opts, j->task, j->workers, pool, features, &t, e);
+    const char *pool = NULL;
+    rex_status s = rex_cli_folder_open(&j->run, which < 0 ? NULL : sampler[which][0], &f, e);
+    if (s == REX_OK)
+        s = rex_cli_pool_for(&j->run, &f, true, set, which < 0 ? 0 : 3, &pool, e);
+    const rex_trial_opts opts = trial_opts(j, &f);
+    const char *const features = given(o->from) ? o->features : f.features;
+    if (s == REX_OK)
+        s = rex_trial_open(&opts, j->run.task, j->run.workers, pool, features, &t, e);
     if (s == REX_OK) s = answer(j, t, &f, json, text, e);
     rex_trial_close(t);
     rex_cli_folder_close(&f);
@@ -182,8 +145,8 @@ static rex_status study(const job *j, rex_str *json, rex_str *text, rex_err *e) 
     rex_buf_addf(&b, "}}\n");
     if (s == REX_OK) s = rex_buf_check(&b, e);
     if (s == REX_OK) s = rex_buf_check(&c, e);
-    if (s == REX_OK) s = rex_str_copy(j->a, (rex_str){b.p, b.n}, json, e);
-    if (s == REX_OK) s = rex_str_copy(j->a, (rex_str){c.p, c.n}, text, e);
+    if (s == REX_OK) s = rex_str_copy(j->run.a, (rex_str){b.p, b.n}, json, e);
+    if (s == REX_OK) s = rex_str_copy(j->run.a, (rex_str){c.p, c.n}, text, e);
     rex_buf_free(&b);
     rex_buf_free(&c);
     return s;
@@ -192,10 +155,6 @@ static rex_status study(const job *j, rex_str *json, rex_str *text, rex_err *e) 
 /* ---- the command ------------------------------------------------------------------------- */
 
 static rex_status check(const explore_opts *o, rex_err *e) {
-    if (given(o->from) == given(o->model))
-        return rex_fail(e, REX_EARG, -1, "explore needs either --model M or --from POOL");
-    if (given(o->model) && !given(o->task))
-        return rex_fail(e, REX_EARG, -1, "explore needs --task T");
     if (given(o->samplers) && !given(o->model))
         return rex_fail(e, REX_EARG, -1,
                         "--samplers needs --model M: every sampler makes a pool of its own");
@@ -204,53 +163,25 @@ static rex_status check(const explore_opts *o, rex_err *e) {
                         "--samplers compares pools; --until-correct and --budget use one");
     if (o->until_correct && o->budget > 0)
         return rex_fail(e, REX_EARG, -1, "--until-correct and --budget exclude each other");
-    if (o->resume && !given(o->out)) return rex_fail(e, REX_EARG, -1, "--resume needs --out RUN");
-    if (given(o->out) && given(o->from) && strcmp(o->from, "-") == 0)
-        return rex_fail(e, REX_EARG, -1, "--out needs a pool that is a file, not standard input");
     if (!given(o->rules)) return rex_fail(e, REX_EARG, -1, "--rules: at least one rule is needed");
     return REX_OK;
 }
 
 static rex_status work(job *j, rex_err *e) {
-    const explore_opts *const o = j->o;
-    rex_task_opts t;
     rex_str json, text;
-    REX_TRY(check(o, e));
-    REX_TRY(rex_arena_open(0, &j->a, e));
-    REX_TRY(rex_pool_open((int)o->threads, &j->workers, e));
-    if (given(o->task)) {
-        rex_task_defaults(&t);
-        t.task = o->task;
-#define TAKE(KIND, name, def, lo, hi, meta, help) t.name = o->name;
-        REX_TASK_OPTS(TAKE)
-        REX_TRY(rex_task_open(&t, &j->task, e));
-    }
-    REX_TRY(given(o->samplers) ? study(j, &json, &text, e) : one_pool(j, -1, &json, &text, e));
-    return print_text(o->json ? json : text, e);
+    REX_TRY(rex_cli_run_open(&j->run, e));
+    REX_TRY(given(j->o->samplers) ? study(j, &json, &text, e) : one_pool(j, -1, &json, &text, e));
+    return rex_cli_result(&j->run, json, text, e);
 }
 
 static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
     const explore_opts *const o = opts;
-    job j = {.o = o};
-    if (n_pos > 0) return rex_fail(e, REX_EARG, -1, "explore: '%s' is no option", pos[0]);
-    j.run = (rex_cli_run){.command = "explore",
-                          .list = table,
-                          .n_list = N_OPT,
-                          .opts = opts,
-                          .from = o->from,
-                          .out = o->out,
-                          .model = o->model,
-                          .adapter = o->adapter,
-                          .data = o->data,
-                          .problems = o->problems,
-                          .samples = o->samples,
-                          .seed = o->seed,
-                          .resume = o->resume,
-                          .features = o->features};
+    job j = {.o = o, .finds = o->until_correct || o->budget > 0};
+    REX_TRY(rex_cli_run_init(&j.run, &rex_cmd_explore, opts, n_pos, pos, e));
+    REX_TRY(check(o, e));
+    j.run.features = o->features;
     const rex_status s = work(&j, e);
-    rex_task_close(j.task);
-    rex_pool_close(j.workers);
-    rex_arena_close(j.a);
+    rex_cli_run_close(&j.run);
     return s;
 }
 

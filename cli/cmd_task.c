@@ -3,7 +3,7 @@
  * task: what tasks there are, problems from them, verdicts on responses with a reason, and where
  * the two graders of mathematical answers disagree. Records go in and out line by line.
  */
-#include "cli.h"
+#include "cli_run.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +13,6 @@ enum { BATCH = 4096 };
 #define TASK_OPT(X)                                                                                \
     REX_CLI_COMMON(X)                                                                              \
     X(STR, task, "", 0, 0, "T", "t=the task; 'repexp task list' names them")
-
-/* The task options of any of the structs below. */
-#define TAKE(KIND, name, def, lo, hi, meta, help) t.name = o->name;
 
 /* ---- task list ---- */
 
@@ -91,6 +88,7 @@ const rex_cmd rex_cmd_task_list = {
 REX_OPT_STRUCT(make_opts, MAKE_OPTS);
 #define REX_OPT_TYPE make_opts
 static const rex_opt make_table[] = { MAKE_OPTS(REX_OPT_ROW) };
+enum { N_MAKE = sizeof make_table / sizeof *make_table };
 #undef REX_OPT_TYPE
 
 static rex_status make_items(const rex_task *t, const make_opts *o, rex_arena *a, rex_buf *b,
@@ -117,17 +115,13 @@ static rex_status make_items(const rex_task *t, const make_opts *o, rex_arena *a
 
 static rex_status run_make(const void *opts, int n_pos, char **pos, rex_err *e) {
     const make_opts *o = opts;
-    rex_task_opts t;
     rex_task *task = NULL;
     rex_arena *a = NULL;
     rex_buf b;
     if (n_pos > 0) return rex_fail(e, REX_EARG, -1, "task make: '%s' is no option", pos[0]);
     if (!o->task) return rex_fail(e, REX_EARG, -1, "task make needs --task T");
-    rex_task_defaults(&t);
-    t.task = o->task;
-    REX_TASK_OPTS(TAKE)
     rex_buf_init(&b, 0);
-    rex_status s = rex_task_open(&t, &task, e);
+    rex_status s = rex_cli_task_open(o->task, make_table, N_MAKE, o, &task, e);
     if (s == REX_OK) s = rex_arena_open(0, &a, e);
     if (s == REX_OK) s = make_items(task, o, a, &b, e);
     rex_buf_free(&b);
@@ -151,7 +145,7 @@ const rex_cmd rex_cmd_task_make = {
             "problems that are drawn again (as often as they come, with other solutions): for "
             "training, where how often counts.",
     .opt = make_table,
-    .n_opt = sizeof make_table / sizeof *make_table,
+    .n_opt = N_MAKE,
     .opt_bytes = sizeof(make_opts),
     .run = run_make,
 };
@@ -228,6 +222,7 @@ static rex_status batch_read(batch *x, rex_err *e) {
 REX_OPT_STRUCT(verify_opts, VERIFY_OPTS);
 #define REX_OPT_TYPE verify_opts
 static const rex_opt verify_table[] = { VERIFY_OPTS(REX_OPT_ROW) };
+enum { N_VERIFY = sizeof verify_table / sizeof *verify_table };
 #undef REX_OPT_TYPE
 
 static void put_extracted(rex_jw *w, rex_str s) {
@@ -313,7 +308,6 @@ static void tell_counts(const uint64_t *counts) {
 
 static rex_status run_verify(const void *opts, int n_pos, char **pos, rex_err *e) {
     const verify_opts *o = opts;
-    rex_task_opts t;
     rex_task *task = NULL;
     rex_pool *pool = NULL;
     batch x = { .more = false };
@@ -322,11 +316,8 @@ static rex_status run_verify(const void *opts, int n_pos, char **pos, rex_err *e
     if (n_pos > 1)
         return rex_fail(e, REX_EARG, -1, "task verify: one file at a time, not also '%s'", pos[1]);
     if (!o->task) return rex_fail(e, REX_EARG, -1, "task verify needs --task T");
-    rex_task_defaults(&t);
-    t.task = o->task;
-    REX_TASK_OPTS(TAKE)
     rex_buf_init(&b, 0);
-    rex_status s = rex_task_open(&t, &task, e);
+    rex_status s = rex_cli_task_open(o->task, verify_table, N_VERIFY, o, &task, e);
     if (s == REX_OK) s = rex_pool_open((int)o->threads, &pool, e);
     if (s == REX_OK) s = batch_open(&x, n_pos ? pos[0] : "-", o->map, e);
     if (s == REX_OK) s = verify_batches(o, &x, task, pool, &b, counts, e);
@@ -350,7 +341,7 @@ const rex_cmd rex_cmd_task_verify = {
             "failed), the reward "
             "(1, 0, or null for broken), what was extracted, and why.",
     .opt = verify_table,
-    .n_opt = sizeof verify_table / sizeof *verify_table,
+    .n_opt = N_VERIFY,
     .opt_bytes = sizeof(verify_opts),
     .run = run_verify,
 };

@@ -38,6 +38,41 @@ START_TEST(t_opt_defaults_come_from_the_list) {
 }
 END_TEST
 
+#define FEW(X)                                                       \
+    X(ENUM, method, "grpo", 0, 0, "grpo|dr-grpo|rloo", "which kind") \
+    X(I64, other, "3", 0, 9, "N", "not in the first list")           \
+    X(I64, k, "1", 1, 9, "K", "how many")                            \
+    X(STR, features, "", 0, 0, "FILE", "rows")
+REX_OPT_STRUCT(few, FEW);
+#undef REX_OPT_TYPE
+#define REX_OPT_TYPE few
+static const rex_opt few_list[] = {FEW(REX_OPT_ROW)};
+#define N_FEW (sizeof few_list / sizeof *few_list)
+
+START_TEST(t_opt_copy_goes_by_name_and_knows_what_was_given) {
+    rex_err e;
+    opts from = fresh();
+    few to;
+    rex_opt_defaults(few_list, N_FEW, &to, sizeof to);
+    CHECK_OK(rex_opt_set(few_list, N_FEW, &to, "other", "5", &e), e);
+    CHECK_OK(rex_opt_set(few_list, N_FEW, &to, "method", "rloo", &e), e);
+    CHECK_OK(rex_opt_set(list, N, &from, "k", "42", &e), e);
+    CHECK_OK(rex_opt_set(list, N, &from, "features", "F.npy", &e), e);
+    rex_opt_copy(few_list, N_FEW, &to, list, N, &from);
+    CHECK_EQ(to.head.size, sizeof to);
+    CHECK(to.method == 1 && to.other == 5 && to.k == 42);
+    CHECK_STR(to.features, "F.npy");
+    CHECK(rex_opt_given(few_list, N_FEW, &to, "k"));
+    CHECK(rex_opt_given(few_list, N_FEW, &to, "features"));
+    CHECK(rex_opt_given(few_list, N_FEW, &to, "other"));
+    CHECK(!rex_opt_given(few_list, N_FEW, &to, "method")); /* a default of `from` */
+    to.k = 7;
+    rex_opt_copy(list, N, &from, few_list, N_FEW, &to);
+    CHECK(from.k == 7 && from.method == 1 && from.center && from.lambda_rel == 0.01);
+    CHECK(!rex_opt_given(list, N, &from, "center"));
+}
+END_TEST
+
 static rex_status args(opts *o, const char *line, int *n_pos, char **argv, rex_err *e) {
     static char copy[512];
     static rex_arena *a;
@@ -223,7 +258,8 @@ static rex_status yaml_round(void) {
 START_TEST(t_opt_torture) { REX_TORTURE(yaml_round()); }
 END_TEST
 
-REX_TEST_MAIN("base_opt", t_opt_defaults_come_from_the_list, t_opt_command_line,
+REX_TEST_MAIN("base_opt", t_opt_defaults_come_from_the_list,
+              t_opt_copy_goes_by_name_and_knows_what_was_given, t_opt_command_line,
               t_opt_misuse_is_told, t_opt_yaml, t_opt_yaml_refuses_with_the_line,
               t_opt_json_reads_back, t_opt_help_and_man_show_every_option,
               t_nearest_is_near_or_none, t_opt_torture)

@@ -237,19 +237,33 @@ bool rex_opt_given(const rex_opt *list, size_t n, const void *opts, const char *
     return given(list, o, opts);
 }
 
+static const size_t value_bytes[] = {
+    [REX_OPT_BOOL] = sizeof(REX_OPT_T_BOOL), [REX_OPT_I64] = sizeof(REX_OPT_T_I64),
+    [REX_OPT_F64] = sizeof(REX_OPT_T_F64), [REX_OPT_STR] = sizeof(REX_OPT_T_STR),
+    [REX_OPT_ENUM] = sizeof(REX_OPT_T_ENUM), [REX_OPT_LIST] = sizeof(REX_OPT_T_LIST),
+};
+
 void rex_opt_overlay(const rex_opt *list, size_t n, void *opts, const void *over) {
-    static const size_t bytes[] = {
-        [REX_OPT_BOOL] = sizeof(REX_OPT_T_BOOL), [REX_OPT_I64] = sizeof(REX_OPT_T_I64),
-        [REX_OPT_F64] = sizeof(REX_OPT_T_F64), [REX_OPT_STR] = sizeof(REX_OPT_T_STR),
-        [REX_OPT_ENUM] = sizeof(REX_OPT_T_ENUM), [REX_OPT_LIST] = sizeof(REX_OPT_T_LIST),
-    };
     rex_opt_head *const to = opts;
     const rex_opt_head *const from = over;
     for (size_t i = 0; i < n; i++) {
         if (!given(list, &list[i], over)) continue;
-        memcpy((char *)opts + list[i].offset, (const char *)over + list[i].offset,
-               bytes[list[i].kind]);
+        memcpy(field(&list[i], opts), field_c(&list[i], over), value_bytes[list[i].kind]);
         to->given[i / 64] |= from->given[i / 64] & (uint64_t)1 << i % 64;
+    }
+}
+
+void rex_opt_copy(const rex_opt *to_list, size_t n_to, void *to, const rex_opt *list, size_t n,
+                  const void *opts) {
+    for (size_t i = 0; i < n_to; i++) {
+        const rex_opt *const o = find(list, n, to_list[i].name);
+        if (!o) continue;
+        rex_assert(o->kind == to_list[i].kind);
+        rex_assert(o->kind != REX_OPT_ENUM || strcmp(o->meta, to_list[i].meta) == 0);
+        memcpy(field(&to_list[i], to), field_c(o, opts), value_bytes[o->kind]);
+        uint64_t *const word = &((rex_opt_head *)to)->given[i / 64];
+        const uint64_t bit = (uint64_t)1 << i % 64;
+        *word = given(list, o, opts) ? *word | bit : *word & ~bit;
     }
 }
 

@@ -170,6 +170,10 @@ REX_MUST rex_status rex_opt_yaml_text(rex_arena *a, const rex_opt *list, size_t 
 bool rex_opt_given(const rex_opt *list, size_t n, const void *opts, const char *name);
 /* Takes over what was set in `over`, a struct of the same list: flags over a recipe. */
 void rex_opt_overlay(const rex_opt *list, size_t n, void *opts, const void *over);
+/* Copies the options that both lists have, by name, and whether they were given: a name in both
+ * has the same kind and the same choices. */
+void rex_opt_copy(const rex_opt *to_list, size_t n_to, void *to, const rex_opt *list, size_t n,
+                  const void *opts);
 void rex_opt_json(const rex_opt *list, size_t n, const void *opts, rex_jw *w); /* an object */
 void rex_opt_help(const rex_opt *list, size_t n, rex_buf *out);                /* for --help */
 void rex_opt_man(const rex_opt *list, size_t n, rex_buf *out);                 /* roff */

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * cli_run: shared options, run folders and pools made for a task. Everything under a final name is complete; the
- * pool and its features grow line by line and row by row, so a run that was stopped goes on with
- * --resume.
+ * cli_run: shared options, run folders and pools made for a task. Everything under a final name is
+ * complete; the pool and its features grow line by line and row by row, so a run that was stopped
+ * goes on with --resume.
  */
 #include "cli_run.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static bool given(const char *s) { return s && *s; }
@@ -96,21 +95,15 @@ static rex_status join(rex_arena *a, const char *folder, const char *name, const
     return REX_OK;
 }
 
-static rex_status make_folder(const char *path, rex_err *e) {
-    struct stat sb;
-    if (mkdir(path, 0777) == 0 || (stat(path, &sb) == 0 && S_ISDIR(sb.st_mode))) return REX_OK;
-    return rex_fail(e, REX_EIO, -1, "%s: cannot make this folder", path);
-}
-
 rex_status rex_cli_folder_open(const rex_cli_run *r, const char *below, rex_cli_folder *f,
                                rex_err *e) {
     rex_arena *const a = r->a;
     *f = (rex_cli_folder){.path = r->o.out};
     if (given(r->o.out)) {
-        REX_TRY(make_folder(r->o.out, e));
+        REX_TRY(rex_folder_make(r->o.out, REX_FOLDER_ANY, e));
         if (below) {
             REX_TRY(join(a, r->o.out, below, &f->path, e));
-            REX_TRY(make_folder(f->path, e));
+            REX_TRY(rex_folder_make(f->path, REX_FOLDER_ANY, e));
         }
     } else {
         const char *const tmp = getenv("TMPDIR");

@@ -6,13 +6,9 @@
  */
 #include "cli.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define DEMO_OPTS(X)                                                           \
     REX_CLI_COMMON(X)                                                          \
@@ -240,35 +236,16 @@ static void which_when(demo *d) {
 
 /* ---- the walk ---------------------------------------------------------------------------- */
 
-/* Every folder on the way to `path`, and `path`. */
-static rex_status make_folders(demo *d, const char *path, rex_err *e) {
-    rex_str s;
-    struct stat sb;
-    REX_TRY(rex_str_copy(d->a, rex_str_of(path), &s, e));
-    char *const p = (char *)(uintptr_t)s.p;
-    for (size_t i = 1; i <= s.n; i++) {
-        if (p[i] != '/' && p[i] != '\0') continue;
-        const char was = p[i];
-        p[i] = '\0';
-        const int why = mkdir(p, 0777) == 0 ? 0 : errno;
-        if (why && !(stat(p, &sb) == 0 && S_ISDIR(sb.st_mode)))
-            return rex_fail(e, REX_EIO, -1,
-                            "%s: cannot make this folder: %s; --out DIR names another place", p,
-                            strerror(why));
-        p[i] = was;
-    }
-    return REX_OK;
-}
-
-/* Two demos in one folder would take each other's files; the lock goes with the program. */
+/* The place of the demo, for one demo at a time: two would take each other's files. */
 static rex_status claim(demo *d, rex_err *e) {
-    d->lock = open(d->o->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (d->lock < 0 || flock(d->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
-        return REX_OK;
+    const char *const out = d->o->out;
+    const rex_status s = rex_folder_make(out, REX_FOLDER_ALL, e);
+    if (s != REX_OK) return rex_fail_in(e, s, "--out DIR can name another place");
+    if (rex_folder_claim(out, &d->lock)) return REX_OK;
     return rex_fail(e, REX_EIO, -1,
                     "%s: another demo is at work here; wait for it, or name another place with "
                     "--out DIR",
-                    d->o->out);
+                    out);
 }
 
 static rex_status decimal(demo *d, int64_t v, const char **out, rex_err *e) {
@@ -354,7 +331,6 @@ static rex_status walk(demo *d, rex_err *e) {
                         "with --model; `make model` trains it",
                         o->model);
     REX_TRY(rex_arena_open(0, &d->a, e));
-    REX_TRY(make_folders(d, o->out, e));
     REX_TRY(claim(d, e));
     rex_buf_init(&rules, 0);
     for (int i = 0; i < ORDERS; i++) rex_buf_addf(&rules, "%s%s", i ? "," : "", order[i].rule);
@@ -404,7 +380,7 @@ static rex_status run(const void *opts, int n_pos, char **pos, rex_err *e) {
     const rex_status s = walk(&d, e);
     rex_buf_free(&d.b);
     rex_arena_close(d.a);
-    if (d.lock >= 0) (void)close(d.lock);
+    rex_folder_release(d.lock);
     return s;
 }
 

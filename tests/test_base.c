@@ -307,6 +307,62 @@ START_TEST(t_out_append_cuts_a_torn_line) {
 }
 END_TEST
 
+START_TEST(t_folder_is_made_once_on_the_way_or_fresh) {
+    rex_err e;
+    struct stat st;
+    char path[512], below[600];
+    snprintf(path, sizeof path, "%s", rex_test_tmp("folder"));
+    snprintf(below, sizeof below, "%s/a//b/c/", path);
+    CHECK_STATUS(rex_folder_make(below, REX_FOLDER_ANY, &e), REX_EIO); /* nothing on the way */
+    CHECK_HAS(e.text, below);
+    CHECK_OK(rex_folder_make(below, REX_FOLDER_ALL, &e), e);
+    CHECK_OK(rex_folder_make(below, REX_FOLDER_ALL, &e), e);
+    CHECK(stat(below, &st) == 0 && S_ISDIR(st.st_mode));
+    CHECK_OK(rex_folder_make(path, REX_FOLDER_ANY, &e), e);
+    CHECK_STATUS(rex_folder_make(path, REX_FOLDER_NEW, &e), REX_EIO);
+    CHECK_OK(rex_folder_sync(path, &e), e);
+    const char *const file = rex_test_file("plain", "x", 1);
+    CHECK_STATUS(rex_folder_make(file, REX_FOLDER_ANY, &e), REX_EIO); /* a file is no folder */
+    snprintf(below, sizeof below, "%s/below", file);
+    CHECK_STATUS(rex_folder_make(below, REX_FOLDER_ALL, &e), REX_EIO);
+    CHECK_HAS(e.text, "plain");
+    static char longer[5000];
+    memset(longer, 'x', sizeof longer - 1);
+    CHECK_STATUS(rex_folder_make(longer, REX_FOLDER_ALL, &e), REX_EIO);
+}
+END_TEST
+
+START_TEST(t_folder_is_removed_with_its_files) {
+    rex_err e;
+    char path[512];
+    CHECK_OK(rex_folder_make(rex_test_tmp("gone"), REX_FOLDER_NEW, &e), e);
+    (void)rex_test_file("gone/one", "1", 1);
+    (void)rex_test_file("gone/two", "2", 1);
+    snprintf(path, sizeof path, "%s", rex_test_tmp("gone"));
+    rex_folder_remove(path);
+    CHECK(access(path, F_OK) != 0);
+    rex_folder_remove(path); /* what is not there stays so */
+}
+END_TEST
+
+START_TEST(t_folder_has_one_holder) {
+    rex_err e;
+    int mine, theirs;
+    char path[512];
+    snprintf(path, sizeof path, "%s", rex_test_tmp("held"));
+    CHECK_OK(rex_folder_make(path, REX_FOLDER_NEW, &e), e);
+    CHECK(rex_folder_claim(path, &mine) && mine >= 0);
+    CHECK(!rex_folder_claim(path, &theirs)); /* another opening counts as another program */
+    CHECK_EQ(theirs, -1);
+    rex_folder_release(theirs);
+    rex_folder_release(mine);
+    CHECK(rex_folder_claim(path, &theirs));
+    rex_folder_release(theirs);
+    CHECK(rex_folder_claim(rex_test_tmp("no such"), &mine));
+    CHECK_EQ(mine, -1);
+}
+END_TEST
+
 START_TEST(t_map_reads_what_is_there) {
     rex_map *m;
     rex_err e;
@@ -496,7 +552,9 @@ REX_TEST_MAIN("base", t_err_sentence_is_one_line, t_err_long_sentence_ends_at_a_
               t_mem_slabs_are_zero_and_aligned, t_arena_objects_do_not_meet, t_arena_back_is_exact,
               t_arena_cap_holds, t_buf_cap_and_status_stick, t_view_never_leaves_the_file,
               t_str_hash_is_stable, t_mem_torture, t_out_appears_whole_or_not_at_all,
-              t_out_failures_are_told, t_out_append_cuts_a_torn_line, t_map_reads_what_is_there,
+              t_out_failures_are_told, t_out_append_cuts_a_torn_line,
+              t_folder_is_made_once_on_the_way_or_fresh, t_folder_is_removed_with_its_files,
+              t_folder_has_one_holder, t_map_reads_what_is_there,
               t_rng_known_answers, t_rng_draws_are_named, t_rng_moments,
               t_rng_below_reaches_both_ends, t_rng_perm_is_uniform, t_pool_each_item_once,
               t_pool_keeps_denormals)

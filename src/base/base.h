@@ -137,6 +137,19 @@ REX_MUST rex_status rex_out_flush(rex_out *o, rex_err *e);  /* append mode: to t
 REX_MUST rex_status rex_out_commit(rex_out *o, rex_err *e); /* flush, fsync, rename, close */
 void rex_out_close(rex_out *o);
 
+/* A folder. ANY: one that is there already will do; NEW: nothing of this name may be there; ALL:
+ * as ANY, and those on the way to it are made, too. */
+typedef enum { REX_FOLDER_ANY, REX_FOLDER_NEW, REX_FOLDER_ALL } rex_folder_how;
+REX_MUST rex_status rex_folder_make(const char *path, rex_folder_how how, rex_err *e);
+/* Removes a folder of plain files; what cannot be removed stays. */
+void rex_folder_remove(const char *path);
+/* What was made, renamed or removed in it is on the disk. */
+REX_MUST rex_status rex_folder_sync(const char *path, rex_err *e);
+/* Holds a folder for this program until rex_folder_release or its end; false while another one
+ * holds it. A folder that cannot be locked is held by nobody: true, and *lock is -1. */
+bool rex_folder_claim(const char *path, int *lock);
+void rex_folder_release(int lock);
+
 /* Bytes of this process in memory now; bytes that the system could still give (SIZE_MAX: it does
  * not say); what rex_mem_take(1, bytes) takes when all of it is touched (huge pages are whole). */
 size_t rex_mem_resident(void);

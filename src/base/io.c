@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * io: lines in, files out.
+ * io: lines in, files out, folders.
  *
  * Output goes to a file beside the final one, is synced and then renamed: under the final name
  * there is the old content or the whole new one, never a part. The exception is append mode, for
@@ -9,6 +9,7 @@
  */
 #include "base.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -22,6 +23,7 @@
 
 #define PART ((size_t)1 << 18)     /* bytes read at a time from a stream */
 #define LINE_MAX ((size_t)1 << 31) /* a line longer than that is no line */
+#define PATH_ROOM 4096             /* longer ones the system refuses itself */
 #define DROP ((size_t)32 << 20)    /* mapped pages are given back in pieces of this size */
 
 struct rex_lines {
@@ -208,10 +210,14 @@ static rex_status cut_torn(rex_out *o, rex_err *e) {
     return REX_OK;
 }
 
-/* Two programs that append to one file would mix their lines. A file system without locks lets
- * both. */
+/* Locks what is open. A file system without locks lets everybody. */
+static bool lock_open(int fd) {
+    return flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+}
+
+/* Two programs that append to one file would mix their lines. */
 static rex_status claim(rex_out *o, rex_err *e) {
-    if (flock(o->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return REX_OK;
+    if (lock_open(o->fd)) return REX_OK;
     return rex_fail(e, REX_EIO, -1,
                     "%s: another program is writing this file; wait for it, or name another file",
                     o->path);
@@ -334,18 +340,15 @@ rex_status rex_out_flush(rex_out *o, rex_err *e) {
     return REX_OK;
 }
 
-/* The rename is only as durable as the folder that holds it. */
-static void sync_folder(const char *path) {
-    char dir[4096];
+/* The rename is only as durable as the folder that holds it; not every one can be synced. */
+static void sync_around(const char *path) {
+    char dir[PATH_ROOM];
     const char *const slash = strrchr(path, '/');
     const size_t n = slash ? (size_t)(slash - path) + 1 : 1;
     if (n >= sizeof dir) return;
     memcpy(dir, slash ? path : ".", n);
     dir[n] = 0;
-    const int fd = open(dir, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    (void)fsync(fd);
-    (void)close(fd);
+    (void)!rex_folder_sync(dir, NULL);
 }
 
 static rex_status out_finish(rex_out *o, rex_err *e) {
@@ -359,7 +362,7 @@ static rex_status out_finish(rex_out *o, rex_err *e) {
     if (!o->aside) return REX_OK;
     if (rename(o->temp, o->path) != 0) return out_fail(o, "rename into place", errno, e);
     o->aside = false;
-    sync_folder(o->path);
+    sync_around(o->path);
     return REX_OK;
 }
 
@@ -376,4 +379,64 @@ void rex_out_close(rex_out *o) {
     if (o->aside) (void)unlink(o->temp);
     rex_buf_free(&o->names);
     rex_mem_free(o);
+}
+
+/* ---- folders ---------------------------------------------------------------------------- */
+
+static rex_status folder_fail(const char *path, int err, rex_err *e) {
+    return rex_fail(e, REX_EIO, -1, "cannot make the folder %s: %s", path, strerror(err));
+}
+
+static rex_status make_one(const char *path, bool fresh, rex_err *e) {
+    struct stat st;
+    if (mkdir(path, 0777) == 0) return REX_OK;
+    const int err = errno;
+    if (!fresh && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return REX_OK;
+    return folder_fail(path, err, e);
+}
+
+rex_status rex_folder_make(const char *path, rex_folder_how how, rex_err *e) {
+    char part[PATH_ROOM];
+    const size_t n = strlen(path);
+    if (how != REX_FOLDER_ALL) return make_one(path, how == REX_FOLDER_NEW, e);
+    if (n >= sizeof part) return folder_fail(path, ENAMETOOLONG, e);
+    memcpy(part, path, n + 1);
+    for (size_t i = 1; i < n; i++) {
+        if (part[i] != '/') continue;
+        part[i] = 0;
+        REX_TRY(make_one(part, false, e));
+        part[i] = '/';
+    }
+    return make_one(path, false, e);
+}
+
+void rex_folder_remove(const char *path) {
+    char file[PATH_ROOM];
+    DIR *const d = opendir(path);
+    for (struct dirent *f; d && (f = readdir(d)) != NULL;) {
+        const int n = snprintf(file, sizeof file, "%s/%s", path, f->d_name);
+        if (n > 0 && (size_t)n < sizeof file) (void)unlink(file);
+    }
+    if (d) (void)closedir(d);
+    (void)rmdir(path);
+}
+
+rex_status rex_folder_sync(const char *path, rex_err *e) {
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return rex_fail(e, REX_EIO, -1, "%s: %s", path, strerror(errno));
+    const int err = fsync(fd) == 0 ? 0 : errno;
+    (void)close(fd);
+    return err ? rex_fail(e, REX_EIO, -1, "%s: fsync: %s", path, strerror(err)) : REX_OK;
+}
+
+bool rex_folder_claim(const char *path, int *lock) {
+    *lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0 || lock_open(*lock)) return true;
+    rex_folder_release(*lock);
+    *lock = -1;
+    return false;
+}
+
+void rex_folder_release(int lock) {
+    if (lock >= 0) (void)close(lock);
 }

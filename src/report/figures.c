@@ -7,14 +7,11 @@
  */
 #include "report.h"
 
-#include <errno.h>
 #include <math.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 extern char **environ;
 
@@ -197,9 +194,7 @@ static rex_status draw_run(figure *f, const rex_jval *run, uint32_t at, uint32_t
 }
 
 rex_status rex_figures_write(const rex_jval *page, const char *folder, rex_err *e) {
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return rex_fail(e, REX_EIO, -1, "figures: cannot make the folder %s: %s", folder,
-                        strerror(errno));
+    REX_TRY(rex_folder_make(folder, REX_FOLDER_ANY, e));
     figure f = { .folder = folder };
     rex_buf_init(&f.dat, 0);
     rex_buf_init(&f.gp, 0);

@@ -17,7 +17,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -219,25 +218,6 @@ rex_status rex_ckpt_load(rex_arena *a, const char *path, rex_optim *p, rex_jval 
 
 /* ---- folders ----------------------------------------------------------------------------- */
 
-static rex_status sync_folder(const char *path, rex_err *e) {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY);
-    if (fd < 0) return rex_fail(e, REX_EIO, -1, "%s: %s", path, strerror(errno));
-    const bool ok = fsync(fd) == 0;
-    close(fd);
-    return ok ? REX_OK : rex_fail(e, REX_EIO, -1, "%s: fsync: %s", path, strerror(errno));
-}
-
-/* Removes a folder of plain files. */
-static void remove_folder(const char *path) {
-    DIR *const d = opendir(path);
-    if (!d) return;
-    char file[PATH_ROOM];
-    for (struct dirent *x; (x = readdir(d));)
-        if (path_in(path, x->d_name, file, NULL) == REX_OK) (void)unlink(file);
-    closedir(d);
-    (void)rmdir(path);
-}
-
 /* step_N, or -1; `part` tells step_N.part. */
 static int64_t step_of(const char *name, bool *part) {
     long long n = -1;
@@ -256,7 +236,8 @@ static int64_t newest(const char *folder, int64_t under, bool parts) {
     for (struct dirent *x; d && (x = readdir(d));) {
         bool part = false;
         const int64_t n = step_of(x->d_name, &part);
-        if (part && parts && path_in(folder, x->d_name, path, NULL) == REX_OK) remove_folder(path);
+        if (part && parts && path_in(folder, x->d_name, path, NULL) == REX_OK)
+            rex_folder_remove(path);
         if (n >= 0 && !part && n > best && (under < 0 || n < under)) best = n;
     }
     if (d) closedir(d);
@@ -303,14 +284,13 @@ static rex_status write_all(const char *part, const rex_ckpt *c, rex_err *e) {
     for (size_t i = 0; i < c->n_side; i++) REX_TRY(write_side(part, &c->side[i], e));
     REX_TRY(rex_weights_save(c->g, part, e));
     if (c->opt) REX_TRY(save_state(c, part, e));
-    return sync_folder(part, e);
+    return rex_folder_sync(part, e);
 }
 
 rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, int64_t keep,
                          rex_err *e) {
     char part[PATH_ROOM], final[PATH_ROOM], name[64];
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return rex_fail(e, REX_EIO, -1, "cannot make the folder %s: %s", folder, strerror(errno));
+    REX_TRY(rex_folder_make(folder, REX_FOLDER_ANY, e));
     (void)newest(folder, -1, true);
     (void)snprintf(name, sizeof name, "step_%lld", (long long)step);
     REX_TRY(path_in(folder, name, final, e));
@@ -318,21 +298,20 @@ rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, in
     REX_TRY(path_in(folder, name, part, e));
     if (access(final, F_OK) == 0) return REX_OK; /* it is there, whole */
     REX_TRY(check_room(folder, rex_ckpt_bytes(c), e));
-    if (mkdir(part, 0777) != 0)
-        return rex_fail(e, REX_EIO, step, "cannot make the folder %s: %s", part, strerror(errno));
+    REX_TRY(rex_folder_make(part, REX_FOLDER_NEW, e));
     rex_status s = write_all(part, c, e);
     if (s == REX_OK && rename(part, final) != 0)
         s = rex_fail(e, REX_EIO, step, "%s: cannot be renamed: %s", part, strerror(errno));
     if (s != REX_OK) {
-        remove_folder(part);
+        rex_folder_remove(part);
         return s;
     }
-    REX_TRY(sync_folder(folder, e));
+    REX_TRY(rex_folder_sync(folder, e));
     int64_t old = step;
     for (int64_t i = 1; keep > 0 && (old = newest(folder, old, false)) >= 0; i++) {
         if (i < keep) continue;
         (void)snprintf(name, sizeof name, "step_%lld", (long long)old);
-        if (path_in(folder, name, final, NULL) == REX_OK) remove_folder(final);
+        if (path_in(folder, name, final, NULL) == REX_OK) rex_folder_remove(final);
     }
     return REX_OK;
 }

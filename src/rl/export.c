@@ -9,7 +9,6 @@
 
 #include "run.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -81,15 +80,6 @@ static rex_status put_side(rex_exporting *x, const char *folder, const char *dty
     return REX_OK;
 }
 
-static void remove_folder(const char *path) {
-    char file[4096];
-    DIR *const d = opendir(path);
-    for (struct dirent *f; d && (f = readdir(d)) != NULL;)
-        if (rex_path_join(file, sizeof file, path, f->d_name)) (void)unlink(file);
-    if (d) closedir(d);
-    (void)rmdir(path);
-}
-
 static rex_status export_folder(rex_exporting *x, rex_err *e) {
     static const char *const dtype[] = {"float32", "float16", "bfloat16"};
     rex_str part, out = rex_str_of(x->o.out);
@@ -108,14 +98,13 @@ static rex_status export_folder(rex_exporting *x, rex_err *e) {
         rex_say(REX_LOG_WARN, "%s: GGUF weights are written as a %s model folder", x->o.model,
                 dtype[x->o.type]);
     REX_TRY(rex_str_fmt(x->a, &part, e, "%.*s.part", (int)out.n, out.p));
-    remove_folder(part.p);
-    if (mkdir(part.p, 0777) != 0)
-        return rex_fail(e, REX_EIO, -1, "cannot make the folder %s: %s", part.p, strerror(errno));
+    rex_folder_remove(part.p);
+    REX_TRY(rex_folder_make(part.p, REX_FOLDER_NEW, e));
     rex_status s = put_side(x, part.p, dtype[x->o.type], e);
     if (s == REX_OK) s = put_weights(x, part.p, types[x->o.type], e);
     if (s == REX_OK && rename(part.p, x->o.out) != 0)
         s = rex_fail(e, REX_EIO, -1, "%s: cannot be renamed: %s", part.p, strerror(errno));
-    if (s != REX_OK) remove_folder(part.p);
+    if (s != REX_OK) rex_folder_remove(part.p);
     return s;
 }
 

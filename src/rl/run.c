@@ -13,11 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static rex_status make_folder(const char *path, rex_err *e) {
-    if (mkdir(path, 0777) == 0 || errno == EEXIST) return REX_OK;
-    return rex_fail(e, REX_EIO, -1, "cannot make the folder %s: %s", path, strerror(errno));
-}
-
 static rex_status join(rex_arena *a, const char *dir, const char *name, const char **out,
                        rex_err *e) {
     rex_str s;
@@ -112,8 +107,8 @@ static rex_status write_config(const rex_sft_opts *o, const rex_tok *tok, rex_ar
 static rex_status make_init(rex_run *r, const rex_sft_opts *o, rex_arena *a, const char *folder,
                             rex_err *e) {
     rex_tok *tok = NULL;
-    REX_TRY(make_folder(o->out, e));
-    REX_TRY(make_folder(folder, e));
+    REX_TRY(rex_folder_make(o->out, REX_FOLDER_ANY, e));
+    REX_TRY(rex_folder_make(folder, REX_FOLDER_ANY, e));
     if (!o->tokenizer) REX_TRY(build_tokenizer(o, a, folder, e));
     REX_TRY(rex_tok_open(o->tokenizer ? o->tokenizer : folder, &tok, e));
     r->tok = tok;
@@ -447,7 +442,7 @@ static void put_run(const rex_run *r, const rex_docs *d, rex_buf *b) {
 
 rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e) {
     if (rex_dist_rank(r->dist) > 0) return REX_OK;
-    REX_TRY(make_folder(r->out, e));
+    REX_TRY(rex_folder_make(r->out, REX_FOLDER_ANY, e));
     rex_arena *a = NULL;
     const char *path = NULL;
     REX_TRY(rex_arena_open(0, &a, e));
@@ -522,7 +517,7 @@ rex_status rex_run_write(const rex_run *r, const char *name, const rex_buf *text
     const char *const slash = strchr(name, '/');
     if (slash) {
         (void)snprintf(path, sizeof path, "%s/%.*s", r->out, (int)(slash - name), name);
-        REX_TRY(make_folder(path, e));
+        REX_TRY(rex_folder_make(path, REX_FOLDER_ANY, e));
     }
     (void)snprintf(path, sizeof path, "%s/%s", r->out, name);
     return write_file(path, (rex_str){ text->p, text->n }, e);

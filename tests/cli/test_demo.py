@@ -57,7 +57,7 @@ class Demo(repexp.Case):
     def test_no_room(self):
         self.write("file", "here")
         model = self.dir if not os.path.isdir(MODEL) else MODEL
-        self.fails("demo", "--model", model, "--out", self.path("file/below"), saying=["cannot make this folder"])
+        self.fails("demo", "--model", model, "--out", self.path("file/below"), saying=["cannot make the folder"])
 
     def test_two_in_one_folder(self):
         if not os.path.isdir(MODEL):
@@ -73,7 +73,7 @@ class Demo(repexp.Case):
         os.chmod(self.dir, stat.S_IRUSR | stat.S_IXUSR)
         self.addCleanup(os.chmod, self.dir, 0o700)
         model = self.dir if not os.path.isdir(MODEL) else MODEL
-        self.fails("demo", "--model", model, "--out", self.path("x"), saying=["cannot make this folder"])
+        self.fails("demo", "--model", model, "--out", self.path("x"), saying=["cannot make the folder"])
 
 
 if __name__ == "__main__":

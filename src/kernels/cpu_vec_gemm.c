@@ -578,6 +578,23 @@ static void look_ahead(const rex_gemm *j, int64_t p, int64_t ke, int64_t n, int6
     if (t->pace > 64) t->pace = 64;
 }
 
+/* Rows in tiles as equal as can be: tile i ends at floor((i + 1) rows / tiles), counted without a
+ * division, which would cost a hundredth of a tile. */
+typedef struct {
+    int64_t each, rest, tiles, at;
+} slices;
+
+static slices slices_of(int64_t rows, int64_t tiles) {
+    return (slices){rows / tiles, rows % tiles, tiles, 0};
+}
+
+HOT int next_slice(slices *s) {
+    s->at += s->rest;
+    if (s->at < s->tiles) return (int)s->each;
+    s->at -= s->tiles;
+    return (int)s->each + 1;
+}
+
 static void call_rows(const rex_gemm *j, int64_t m, int64_t m1, int64_t p) {
     for (int64_t r = m; r < m1 && r < m + TILE_M; r++) {
         __builtin_prefetch(out_at(j, r, p), 1, 3);
@@ -596,6 +613,7 @@ static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64
     const int64_t step = steps > 1 ? ((deep + steps - 1) / steps + 1) / 2 * 2 : deep + 1;
     const bool whole = j->n - p * REX_PANEL >= REX_PANEL;
     const bool begun = j->more || k0 > 0; /* y holds accumulators */
+    const slices cut = slices_of(m1 - m0, tiles);
     if (!whole && begun) finish(j, m0, m1, p, acc, TAKE);
     for (int64_t s = 0; s == 0 || s < deep; s += step) {
         const int64_t n = deep - s < step ? deep - s : step;
@@ -610,9 +628,10 @@ static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64
         int how = columns(j, p, k0 + s, ke, room, &t);
         t.a = a + s * TILE_M;
         look_ahead(j, p, ke, n, tiles, &t);
+        slices next = cut;
+        int64_t m = m0;
         for (int64_t i = 0; i < tiles; i++) {
-            const int64_t m = m0 + i * (m1 - m0) / tiles;
-            const int rows = (int)(m0 + (i + 1) * (m1 - m0) / tiles - m);
+            const int rows = next_slice(&next);
             float *const held = acc + (m - m0) * REX_PANEL;
             t.a = a + (i * deep + s) * TILE_M;
             t.y = out ? out_at(j, m, p) : held;
@@ -622,6 +641,7 @@ static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64
             tile_panel(rows, how, &t);
             t.ahead += n * t.pace;
             how = PLAIN;
+            m += rows;
         }
     }
     if (!whole) finish(j, m0, m1, p, acc, k1 == j->k ? GIVE_EDGES : GIVE);
@@ -640,10 +660,12 @@ static void block(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t
     for (int64_t k0 = 0; k0 == 0 || k0 < j->k; k0 += k_room) {
         const int64_t k1 = k0 + k_room < j->k ? k0 + k_room : j->k;
         const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0;
+        slices next = slices_of(m1 - m0, tiles);
+        int64_t m = m0;
         for (int64_t t = 0; t < tiles; t++) {
-            const int64_t m = m0 + t * (m1 - m0) / tiles;
-            const int rows = (int)(m0 + (t + 1) * (m1 - m0) / tiles - m);
+            const int rows = next_slice(&next);
             pack_rows(j, m, rows, k0, k1, TILE_M, a + t * deep * TILE_M);
+            m += rows;
         }
         for (int64_t p = p0; p < p1; p++) panel_of(j, m0, m1, p, k0, k1, a, room, acc);
     }

@@ -249,6 +249,7 @@ rex_lse rex_lse_join(const rex_lse *tile, int64_t n) {
  * so a lone worker takes all panels at once. */
 #define PIECES(workers) ((workers) > 1 ? 2 * (int64_t)(workers) : 1)
 #define MOST_WORKERS 16 /* with more, pieces are not weighed against each other */
+#define MOST_JOINED 8   /* more products are run as they come */
 
 typedef struct {
     const rex_kern *k;
@@ -344,9 +345,43 @@ static void gemm_piece(void *ud, size_t item, int worker) {
     }
 }
 
+/* Does b continue a: the same rows by the panels behind a's, into the columns behind a's? Query, key
+ * and value of a layer do, gate and up likewise, as the engine lays them. */
+static bool goes_on(const rex_gemm *a, const rex_gemm *b) {
+    const char *const end = (const char *)a->w.data +
+                            rex_panel_bytes(a->w.type, a->k) * (size_t)rex_panel_count(a->n);
+    return a->m == b->m && a->k == b->k && a->x == b->x && a->x_row == b->x_row &&
+           a->x_col == b->x_col && a->n % REX_PANEL == 0 && a->w.ld == 0 && b->w.ld == 0 &&
+           a->w.type == b->w.type && end == b->w.data && a->y + a->n == b->y &&
+           a->y_row == b->y_row && a->y_panel == REX_PANEL && b->y_panel == REX_PANEL &&
+           (a->bias != NULL ? a->bias + a->n == b->bias : b->bias == NULL) &&
+           (a->add != NULL ? a->add + a->n == b->add && a->add_row == b->add_row
+                           : b->add == NULL) &&
+           a->more == b->more && a->bf16 == b->bf16;
+}
+
+/* Products that are parts of one become one, so that rows are packed once. Returns their number. */
+static size_t join_parts(const rex_gemm *job, size_t n_job, rex_gemm *out) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_job; i++) {
+        if (n > 0 && goes_on(&out[n - 1], &job[i])) {
+            out[n - 1].n += job[i].n;
+            out[n - 1].w.n += job[i].n;
+        } else {
+            out[n++] = job[i];
+        }
+    }
+    return n;
+}
+
 void rex_gemm_run(const rex_kern *k, rex_pool *p, const rex_gemm *job, size_t n_job, void *scratch,
                   size_t per_worker) {
     const int workers = p != NULL ? rex_pool_size(p) : 1;
+    rex_gemm joined[MOST_JOINED];
+    if (n_job > 1 && n_job <= MOST_JOINED) {
+        n_job = join_parts(job, n_job, joined);
+        job = joined;
+    }
     gemm_work w = { k, job, n_job, best_share(job, n_job, workers), scratch, per_worker, workers };
     rex_assert(per_worker >= REX_GEMM_SCRATCH);
     int64_t items = 0;

@@ -46,6 +46,9 @@
     X(F64, eps, "1e-08", 0, 1, "X", "AdamW: added to the root")                              \
     X(F64, weight_decay, "0.01", 0, 10, "X", "AdamW: decoupled decay")                       \
     X(STR, no_decay, "", 0, 0, "PATTERNS", "parameters without decay: `*norm*,*.bias`")      \
+    X(LIST, lr_for, "", 0, 0, "PATTERN=X,...",                                               \
+      "X times --lr for matching parameters: `*embed*=0.1,*norm*=2`; the last match counts") \
+    X(LIST, decay_for, "", 0, 0, "PATTERN=X,...", "X times --weight-decay, in the same way")  \
     X(F64, clip, "1", 0, 1e9, "X", "largest norm of the gradient; 0: no clipping")           \
     X(STR, freeze, "", 0, 0, "PATTERNS", "parameters that stay as they are")                 \
     X(I64, lora, "", 1, 65536, "RANK", "train an adapter of this rank, no weight of the model") \
@@ -147,6 +150,7 @@ static rex_sft_opts to_run(const sft_opts *o, const char *json) {
     r.model = o->model; r.tokenizer = o->tokenizer; r.data = o->data; r.val = o->val;
     r.out = o->resume ? o->resume : o->out; r.map = o->map; r.chat = o->chat;
     r.freeze = o->freeze; r.no_decay = o->no_decay; r.options = json;
+    r.lr_for = o->lr_for; r.decay_for = o->decay_for;
     r.steps = o->steps; r.seqs = o->seqs; r.micro = o->micro; r.warmup = o->warmup;
     r.context = o->context ? o->context : o->model ? 0 : 512;
     r.eval_every = o->eval_every; r.sample_every = o->sample_every; r.samples = o->samples;

@@ -1043,6 +1043,8 @@ typedef struct {
     double lora_alpha;
     bool exact;            /* sums that do not depend on the number of ranks; see docs */
     rex_dist *dist;        /* the ranks that train together (borrowed); NULL: this process alone */
+    const char *lr_for, *decay_for; /* "PATTERN=X,...": X times lr or weight_decay for matching
+                                     * parameters, the last match counts */
 } rex_sft_opts;
 REX_API void rex_sft_defaults(rex_sft_opts *o);
 

@@ -509,10 +509,77 @@ START_TEST(t_optim_schedule_and_patterns) {
     CHECK(!rex_name_matches("a*b*c", "aXXbYbZ"));
 } END_TEST
 
+/* Two updates of a model with made-up gradients. */
+static void two_updates(rig *r, rex_optim_opts o) {
+    rex_err e = {0};
+    rex_optim *p = NULL;
+    rig_open(r, model_path("llama"), (rig_opts){ .rows = 48, .threads = 2 });
+    CHECK_STATUS(rex_optim_open(r->g, &o, &p, &e), REX_OK);
+    for (int t = 0; p && t < 2; t++) {
+        rex_grads_zero(r->g, r->pool);
+        for (size_t i = 0; i < r->g->off[r->g->n]; i++)
+            r->g->grad[i] = (float)((i * 7919 + (size_t)t) % 1009) * 1e-3f - 0.5f;
+        CHECK_STATUS(rex_optim_step(p, r->pool, NULL, &e), REX_OK);
+    }
+    rex_optim_close(p);
+}
+
+/* Whether parameter i of two models has the same bits. */
+static bool same_weights(const rig *a, const rig *b, size_t i) {
+    return memcmp(rex_grads_weights(a->g, i), rex_grads_weights(b->g, i),
+                  rex_grads_size(a->g, i) * sizeof(float)) == 0;
+}
+
+START_TEST(t_optim_factors_by_name) {
+    rex_optim_opts o;
+    rex_optim_defaults(&o);
+    o.decay = 0.1;
+    rig start, full, half, some, without;
+    rig_open(&start, model_path("llama"), (rig_opts){ .rows = 48, .threads = 1 });
+    two_updates(&full, o);
+    o.lr *= 2.0;
+    o.lr_for = "*=0.5"; /* a power of two: the very same rate */
+    two_updates(&half, o);
+    o.lr /= 2.0;
+    o.lr_for = "*=3,*=1,*q_proj*=0"; /* the last one counts */
+    o.decay_for = "*norm*=0,*up_proj*=0.5";
+    two_updates(&some, o);
+    o.lr_for = NULL;
+    o.decay_for = NULL;
+    o.no_decay = "*norm*";
+    two_updates(&without, o);
+    size_t still = 0, halved = 0;
+    for (size_t i = 0; i < full.g->n; i++) {
+        const char *const name = full.g->param[i].name;
+        CHECK(same_weights(&full, &half, i));
+        CHECK(!same_weights(&start, &full, i));
+        const bool q = strstr(name, "q_proj") != NULL, up = strstr(name, "up_proj") != NULL;
+        still += q;
+        halved += up;
+        if (q) CHECK(same_weights(&start, &some, i));
+        else CHECK(same_weights(&without, &some, i) == !up);
+    }
+    CHECK(still > 0 && halved > 0);
+    static const char *const bad[][2] = {
+        {"*=1,*quaxle*=2", "like \"*quaxle*\""}, {"*norm*", "not \"*norm*\""},
+        {"=2", "not \"=2\""},          {"*=-1", "not \"*=-1\""},
+        {"*=nan", "not \"*=nan\""},    {"*=", "not \"*=\""},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        rex_err e = {0};
+        rex_optim *p = NULL;
+        o.lr_for = bad[i][0];
+        CHECK_STATUS(rex_optim_open(start.g, &o, &p, &e), REX_EARG);
+        CHECK(strncmp(e.text, "lr_for", 6) == 0 && strstr(e.text, bad[i][1]));
+    }
+    rig *const all[] = { &start, &full, &half, &some, &without };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) rig_close(all[i]);
+} END_TEST
+
 REX_TEST_MAIN("train", t_backward_follows_differences,
               t_backward_of_adapters_follows_differences,
               t_backward_of_adapters_batches_threads_tables_recomputation_do_not_matter,
               t_backward_batches_threads_tables_recomputation_do_not_matter,
               t_backward_bf16_pairs_begin_with_each_document,
               t_backward_bf16_tiles_of_the_loss_end_no_pair,
-              t_optim_schedule_and_patterns)
+              t_optim_schedule_and_patterns, t_optim_factors_by_name)

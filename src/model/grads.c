@@ -47,6 +47,39 @@ bool rex_name_matches(const char *patterns, const char *name) {
     return false;
 }
 
+/* One "PATTERN=X" of n bytes. */
+static rex_status put_factor(const rex_grads *g, const char *what, const char *p, size_t n,
+                             double *factor, rex_err *e) {
+    size_t eq = n, hits = 0;
+    while (eq > 0 && p[eq - 1] != '=') eq--;
+    double x = -1.0;
+    if (eq < 2 || !rex_num_parse((rex_str){ p + eq, n - eq }, &x) || !(x >= 0.0) || x > 1e6)
+        return rex_fail(e, REX_EARG, -1,
+                        "%s takes PATTERN=FACTOR with a factor from 0 to 1e6, not \"%.*s\"", what,
+                        (int)n, p);
+    for (size_t i = 0; i < g->n; i++)
+        if (g->train[i] && matches(p, eq - 1, g->param[i].name)) {
+            factor[i] = x;
+            hits++;
+        }
+    if (!hits)
+        return rex_fail(e, REX_EARG, -1, "%s: no parameter that is trained is named like \"%.*s\"",
+                        what, (int)eq - 1, p);
+    return REX_OK;
+}
+
+rex_status rex_grads_factors(const rex_grads *g, const char *what, const char *list,
+                             double *factor, rex_err *e) {
+    for (size_t i = 0; i < g->n; i++) factor[i] = 1.0;
+    for (const char *p = list; p && *p;) {
+        const char *const end = strchr(p, ',');
+        const size_t n = end ? (size_t)(end - p) : strlen(p);
+        if (n) REX_TRY(put_factor(g, what, p, n, factor, e));
+        p += n + (end ? 1 : 0);
+    }
+    return REX_OK;
+}
+
 static rex_status mark_frozen(rex_grads *g, const char *freeze, rex_err *e) {
     for (const char *p = freeze; p && *p;) {
         const char *const end = strchr(p, ',');

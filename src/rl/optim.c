@@ -55,6 +55,19 @@ static rex_status lay_out(rex_optim *p, const rex_span *span, size_t n_span, rex
     return REX_OK;
 }
 
+/* What multiplies learning rate and decay of each parameter. */
+static rex_status find_factors(rex_optim *p, rex_err *e) {
+    const rex_grads *const g = p->g;
+    p->lr_factor = rex_mem_take(g->n, sizeof *p->lr_factor, e);
+    p->decay_factor = p->lr_factor ? rex_mem_take(g->n, sizeof *p->decay_factor, e) : NULL;
+    if (!p->decay_factor) return REX_ENOMEM;
+    REX_TRY(rex_grads_factors(g, "lr_for", p->o.lr_for, p->lr_factor, e));
+    REX_TRY(rex_grads_factors(g, "decay_for", p->o.decay_for, p->decay_factor, e));
+    for (size_t i = 0; i < g->n; i++)
+        if (rex_name_matches(p->o.no_decay, g->param[i].name)) p->decay_factor[i] = 0.0;
+    return REX_OK;
+}
+
 rex_status rex_optim_open_part(rex_grads *g, const rex_optim_opts *o, const rex_span *span,
                                size_t n_span, rex_optim **out, rex_err *e) {
     if (o->state != REX_K_F32 && o->state != REX_K_BF16)
@@ -71,13 +84,11 @@ rex_status rex_optim_open_part(rex_grads *g, const rex_optim_opts *o, const rex_
     p->m = rex_mem_take(1, p->bytes + 1, e);
     p->v = p->m ? rex_mem_take(1, p->bytes + 1, e) : NULL;
     p->part = p->v ? rex_mem_take(p->chunk[g->n] + 1, sizeof *p->part, e) : NULL;
-    p->decays = p->part ? rex_mem_take(g->n, sizeof *p->decays, e) : NULL;
-    if (!p->decays) {
+    const rex_status s = p->part ? find_factors(p, e) : REX_ENOMEM;
+    if (s != REX_OK) {
         rex_optim_close(p);
-        return REX_ENOMEM;
+        return s;
     }
-    for (size_t i = 0; i < g->n; i++)
-        p->decays[i] = !rex_name_matches(o->no_decay, g->param[i].name);
     *out = p;
     return REX_OK;
 }
@@ -93,7 +104,8 @@ void rex_optim_close(rex_optim *p) {
     rex_mem_free(p->part);
     rex_mem_free(p->span);
     rex_mem_free(p->chunk);
-    rex_mem_free(p->decays);
+    rex_mem_free(p->lr_factor);
+    rex_mem_free(p->decay_factor);
     rex_mem_free(p);
 }
 
@@ -129,7 +141,8 @@ void rex_optim_update(rex_optim *p, rex_pool *pool, double norm, rex_span_fn don
     rex_grads *const g = p->g;
     const uint64_t fp = rex_fp_enter();
     const double t = (double)(p->t + 1);
-    rex_adamw a = { .lr = (float)rex_lr_at(&p->o, p->t), .beta1 = (float)p->o.beta1,
+    const double lr = rex_lr_at(&p->o, p->t);
+    rex_adamw a = { .beta1 = (float)p->o.beta1,
                     .beta2 = (float)p->o.beta2, .eps = (float)p->o.eps,
                     .fix1 = (float)(1.0 - rex_pow(p->o.beta1, t)),
                     .fix2 = (float)sqrt(1.0 - rex_pow(p->o.beta2, t)), .grad_scale = 1.0f,
@@ -138,7 +151,8 @@ void rex_optim_update(rex_optim *p, rex_pool *pool, double norm, rex_span_fn don
     const size_t each = p->o.state == REX_K_F32 ? 4 : 2;
     for (size_t i = 0; i < p->n_span; i++) {
         const rex_span *const s = &p->span[i];
-        a.decay = p->decays[s->param] ? (float)p->o.decay : 0.0f;
+        a.lr = (float)(lr * p->lr_factor[s->param]);
+        a.decay = (float)(p->o.decay * p->decay_factor[s->param]);
         float *const w = rex_grads_weights(g, s->param) + (s->at - g->off[s->param]);
         rex_adamw_run(&g->m->kern, pool, w, g->grad + s->at, (char *)p->m + s->state * each,
                       (char *)p->v + s->state * each, p->o.state, (int64_t)s->n, s->at, &a);

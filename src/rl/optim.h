@@ -16,6 +16,8 @@ typedef struct {
     int64_t warmup, steps;
     double floor;
     const char *no_decay; /* comma-separated name patterns without weight decay; NULL: none */
+    /* "PATTERN=X,...": X times lr or decay for matching names, the last match counts; NULL: none */
+    const char *lr_for, *decay_for;
     rex_store state;      /* REX_K_F32 or REX_K_BF16 */
     uint64_t seed;        /* names the rounding of bf16 state */
 } rex_optim_opts;
@@ -43,12 +45,13 @@ typedef struct {
     size_t n_span;
     double *part;       /* owned; sums of squares by chunk, of all parameters */
     size_t *chunk;      /* owned; g->n + 1: the first chunk of each parameter */
-    bool *decays;       /* owned; by parameter */
+    double *lr_factor;  /* owned; by parameter: times the learning rate, times the decay (0 where */
+    double *decay_factor; /* the name is one of no_decay) */
     size_t n, bytes;    /* numbers in m and in v; their bytes */
 } rex_optim;
 
 /* An optimiser over the parameters of `g` (borrowed), its moments zero; `o` is copied. `span`: the
- * n_span parts of the slab that it updates; NULL: all. */
+ * n_span parts of the slab that it updates; NULL: all. REX_EARG for lists that rex_grads_factors refuses. */
 REX_MUST rex_status rex_optim_open(rex_grads *g, const rex_optim_opts *o, rex_optim **out,
                                    rex_err *e);
 REX_MUST rex_status rex_optim_open_part(rex_grads *g, const rex_optim_opts *o, const rex_span *span,

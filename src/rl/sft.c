@@ -466,6 +466,8 @@ static rex_optim_opts optim_opts(const rex_sft_opts *o) {
     p.steps = o->steps;
     p.floor = o->lr_floor;
     p.no_decay = o->no_decay;
+    p.lr_for = o->lr_for;
+    p.decay_for = o->decay_for;
     p.state = o->state_bf16 ? REX_K_BF16 : REX_K_F32;
     p.seed = (uint64_t)o->seed;
     return p;

@@ -108,6 +108,14 @@ class Ranks(unittest.TestCase):
         self.assertAlmostEqual(x["loss"], y["loss"], delta=1e-4 * y["loss"])
         self.assertEqual(len((a / f"samples/step_{STEPS}.jsonl").read_text().splitlines()), 4)
 
+    def test_rates_by_name(self):
+        rates = ["--exact", "--lr-for", "*embed*=0.25,*norm*=0", "--decay-for", "*mlp*=3"]
+        one, two = self.dir / "rates1", self.dir / "rates2"
+        r = subprocess.run([BIN, "sft", *self.recipe, *rates, "--out", str(one)], capture_output=True, text=True)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.mpirun(2, *rates, "--out", str(two))
+        self.same(two, one)
+
     def begin(self, n, out, *args, until=30):
         """Starts a long run and returns when it has written the checkpoint of step `until`."""
         p = subprocess.Popen(([*MPIRUN, "-n", str(n)] if n else []) + [BIN, "sft", *self.recipe, "--out", str(out), *args],

@@ -158,6 +158,34 @@ class Sft(unittest.TestCase):
         self.assertEqual(r.returncode, 1)
         self.assertIn("data are not those of the run", r.stderr)
 
+    @staticmethod
+    def tensors(path):
+        """Name to bytes, of a safetensors file."""
+        raw = path.read_bytes()
+        n = 8 + int.from_bytes(raw[:8], "little")
+        head = json.loads(raw[8:n])
+        return {k: raw[n + v["data_offsets"][0]:n + v["data_offsets"][1]] for k, v in head.items() if k != "__metadata__"}
+
+    def test_rates_by_name(self):
+        half, a, b = self.dir / "half", self.dir / "rates_a", self.dir / "rates_b"
+        r = self.repexp("sft", *self.recipe, "--lr", "6e-3", "--lr-for", "*=0.5", "--out", str(half))
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertEqual(self.tensors(half / "checkpoints/step_24/model.safetensors"),
+                         self.tensors(self.ref / "checkpoints/step_24/model.safetensors"))
+        rates = ["--lr-for", "*embed*=0", "--lr-for", "*norm*=2,*.0.self_attn.q_proj*=0", "--decay-for", "*norm*=0"]
+        r = self.repexp("sft", *self.recipe, *rates, "--out", str(a), "--threads", "1")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        r = self.repexp("sft", *self.recipe, *rates, "--out", str(b), "--threads", "2", "--micro", "40")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.same(a, b)
+        five, last = (self.tensors(a / f"checkpoints/step_{n}/model.safetensors") for n in (5, 24))
+        still = {"model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight"}
+        self.assertEqual({k for k in five if five[k] == last[k]}, still)
+        self.refused('lr_for: no parameter that is trained is named like "*quaxle*"', code=2, extra=("--lr-for", "*quaxle*=2"))
+        self.refused('named like "*embed*"', code=2, extra=("--lr-for", "*embed*=2", "--freeze", "*embed*"))
+        self.refused("PATTERN=FACTOR", code=2, extra=("--decay-for", "*norm*"))
+        self.refused("`lr_for` differs", code=2, extra=("--lr-for", "*=2", "--resume", str(self.ref)))
+
     def test_dry_run(self):
         out = self.dir / "dry"
         r = self.repexp("sft", *self.recipe, "--dry-run", "--out", str(out))

@@ -66,7 +66,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     rex_err e;
     const rex_status strict = rex_json_parse(a, text, "input", &v, &e);
     const rex_status fast = rex_jscan(text, want, 3, raw, &e);
+    const rex_status loose = rex_json_parse_bytes(a, text, "input", &again, &e);
     if (strict == REX_OK) {
+        rex_assert(loose == REX_OK && same(v, again));
         rex_assert(fast == REX_OK || v->kind != REX_J_OBJ);
         rex_buf b;
         rex_jw w;
@@ -80,12 +82,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int i = 0; i < 3 && fast == REX_OK; i++) {
         double d;
         int64_t n;
-        rex_str s;
+        rex_str s = {NULL, 0};
         if (!raw[i].p) continue;
         rex_assert(raw[i].p >= text.p && raw[i].p + raw[i].n <= text.p + text.n);
         (void)!rex_jraw_f64(raw[i], &d, &e);
         (void)!rex_jraw_i64(raw[i], &n, &e);
-        (void)!rex_jraw_str(a, raw[i], &s, &e);
+        const bool text_ok = rex_jraw_str(a, raw[i], &s, &e) == REX_OK;
+        const rex_str had = s;
+        if (rex_jraw_bytes(a, raw[i], &s, &e) != REX_OK) rex_assert(!text_ok);
+        else if (text_ok) rex_assert(rex_str_eq(s, had));
     }
     rex_arena_close(a);
     return 0;

@@ -232,6 +232,29 @@ START_TEST(t_json_refuses_with_the_place) {
 }
 END_TEST
 
+/* Only what is no UTF-8 is let through: the grammar is as strict as ever. */
+START_TEST(t_json_bytes_stay_in_strings) {
+    rex_err e;
+    rex_arena *a;
+    rex_jval *v = NULL;
+    rex_str got;
+    CHECK_OK(rex_arena_open(0, &a, &e), e);
+    for (size_t i = 0; i < sizeof bad_json / sizeof bad_json[0]; i++) {
+        const bool utf8 = strstr(bad_json[i].part, "UTF-8") != NULL;
+        const rex_str text = rex_str_of(bad_json[i].text);
+        CHECK_STATUS(rex_json_parse_bytes(a, text, "doc", &v, &e), utf8 ? REX_OK : REX_EFORMAT);
+        if (!utf8) continue;
+        CHECK(rex_str_eq(v->u.s, (rex_str){text.p + 1, text.n - 2}));
+        CHECK_OK(rex_jraw_bytes(a, text, &got, &e), e);
+        CHECK(rex_str_eq(got, v->u.s));
+        CHECK_STATUS(rex_jraw_str(a, text, &got, &e), REX_EFORMAT);
+    }
+    CHECK_OK(rex_jraw_bytes(a, rex_str_of("\"\\n\xE9\\u00e9\xFF\\\\\""), &got, &e), e);
+    CHECK(rex_str_eq(got, rex_str_of("\n\xE9\xC3\xA9\xFF\\")));
+    rex_arena_close(a);
+}
+END_TEST
+
 START_TEST(t_json_depth_is_bounded) {
     char text[260];
     rex_err e;
@@ -552,7 +575,7 @@ END_TEST
 
 REX_TEST_MAIN("base_text", t_num_reads_exactly, t_num_round_trip_any_bits, t_num_halfway_cases,
               t_num_prints_plainly, t_f16_all_values, t_json_takes_the_grammar,
-              t_json_refuses_with_the_place, t_json_depth_is_bounded,
+              t_json_refuses_with_the_place, t_json_bytes_stay_in_strings, t_json_depth_is_bounded,
               t_json_tree_is_what_was_written, t_json_many_names_are_compared, t_json_torture,
               t_scan_finds_spans, t_scan_refuses_with_the_place, t_scan_agrees_with_parse_on_cuts,
               t_i64_is_whole_or_refused, t_writer_commas_and_escapes, t_lines_of_files_and_pipes,

@@ -224,14 +224,45 @@ START_TEST(t_prompts_in_their_spellings) {
     CHECK_EQ(p[3].n_ids, 3);
     CHECK(!p[3].has_text && !p[3].chat && !p[3].answer.p);
     static const char *const bad[][2] = {
-        {"{\"answer\":1}\n", "no prompt"}, {"{\"prompt\":3}\n", "line 1: prompt"},
-        {"{\"prompt\":[]}\n", "no messages"}, {"{\"prompt\":[{\"role\":\"user\"}]}\n", "content"},
-        {"{\"prompt_ids\":[1.5]}\n", "token id"}, {"{\"prompt_ids\":[-1]}\n", "token id"},
+        {"{\"answer\":1}\n", "no prompt"},
+        {"{\"prompt\":3}\n", "line 1: prompt"},
+        {"{\"prompt\":[]}\n", "no messages"},
+        {"{\"prompt\":[{\"role\":\"user\"}]}\n", "content"},
+        {"{\"prompt_ids\":[1.5]}\n", "token id"},
+        {"{\"prompt_ids\":[-1]}\n", "token id"},
+        {"{\"prompt\":\"a\",\"answer\":\"x\xE9\"}\n",
+         "line 1: answer: byte 2: a string is not valid"},
+        {"{\"prompt\":\"a\",\"problem\":[1 2]}\n", "line 1: problem: byte 3: expected ','"},
+        {"{\"prompt\":\"a\",\"prompt_id\":\"x\xE9\"}\n", "line 1: prompt_id"},
         {"{\"prompt\":\"a\",\"prompt_id\":\"1\"}\n{\"prompt\":\"b\"}\n", "lines 1 and 2"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         CHECK_STATUS(rex_prompts_read(a, file(bad[i][0]), NULL, &p, &n, &e), REX_EFORMAT);
         CHECK_HAS(e.text, bad[i][1]);
     }
+    rex_arena_close(a);
+} END_TEST
+
+/* What a model reads goes through byte by byte; what is written stays JSON. */
+START_TEST(t_texts_may_hold_any_bytes) {
+    rex_arena *a;
+    rex_prompt p;
+    rex_sample s;
+    rex_str out;
+    rex_err e = {.text = ""};
+    CHECK_STATUS(rex_arena_open(0, &a, NULL), REX_OK);
+    CHECK_OK(rex_prompt_parse(a, rex_str_of("{\"prompt\":\"caf\xE9\\n\"}"), 1, NULL, &p, &e), e);
+    CHECK_TEXT(p.text, "caf\xE9\n");
+    const rex_str chat = rex_str_of("{\"prompt\":[{\"role\":\"user\",\"content\":\"\xFF\xE9\"}]}");
+    CHECK_OK(rex_prompt_parse(a, chat, 1, NULL, &p, &e), e);
+    CHECK_TEXT(p.msg[0].content, "\xFF\xE9");
+    const rex_str pair = rex_str_of("{\"text\":\"\xE9\",\"response\":\"r\xE9\"}");
+    CHECK_OK(rex_sample_parse(a, pair, 7, NULL, &s, &e), e);
+    CHECK_TEXT(s.text, "\xE9");
+    CHECK_TEXT(s.response, "r\xE9");
+    CHECK_STATUS(rex_sample_line(a, &s, &out, &e), REX_EFORMAT); /* not as another text */
+    CHECK_HAS(e.text, "line 7: byte 9: a string is not valid UTF-8");
+    CHECK_STATUS(rex_sample_parse(a, rex_str_of("{\"finish\":\"\xE9\"}"), 7, NULL, &s, &e),
+                 REX_EFORMAT);
     rex_arena_close(a);
 } END_TEST
 
@@ -319,5 +350,5 @@ REX_TEST_MAIN("records", t_columns_of_mixed_rows, t_missing_ids_are_line_numbers
               t_maps_reach_into_objects, t_every_way_of_being_broken,
               t_broken_rewards_can_be_dropped_or_kept, t_group_names_a_row,
               t_names_with_one_hash_stay_apart, t_prompts_in_their_spellings,
-              t_sample_line_keeps_everything, t_samples_of_the_shared_pool,
-              t_records_survive_failing_memory)
+              t_texts_may_hold_any_bytes, t_sample_line_keeps_everything,
+              t_samples_of_the_shared_pool, t_records_survive_failing_memory)

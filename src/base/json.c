@@ -21,6 +21,7 @@ typedef struct {
     const char *p, *start, *end;
     const char *what; /* names the text in errors; NULL: the caller will */
     rex_err *e;
+    bool bytes; /* strings may hold what is no UTF-8 */
 } cursor;
 
 /* ---- errors ----------------------------------------------------------------------------- */
@@ -172,8 +173,8 @@ static rex_status string_end(const cursor *c, const char *p, const char **close,
             return bad_at(c, p, "a control character in a string");
         } else {
             const int n = utf8_len(p, c->end);
-            if (n == 0) return bad_at(c, p, "a string is not valid UTF-8");
-            p += n;
+            if (n == 0 && !c->bytes) return bad_at(c, p, "a string is not valid UTF-8");
+            p += n ? n : 1;
         }
     }
     *close = p;
@@ -403,11 +404,11 @@ static rex_status value(parser *ps, rex_jval *out) {
     return REX_OK;
 }
 
-rex_status rex_json_parse(rex_arena *a, rex_str text, const char *what, rex_jval **out,
-                          rex_err *e) {
+static rex_status document(rex_arena *a, rex_str text, const char *what, bool bytes,
+                           rex_jval **out, rex_err *e) {
     static const char empty[1];
     const char *const start = text.n ? text.p : empty;
-    parser ps = {.c = {start, start, start + text.n, what, e}, .a = a};
+    parser ps = {.c = {start, start, start + text.n, what, e, bytes}, .a = a};
     const rex_mark mark = rex_arena_mark(a);
     *out = NULL;
     rex_jval *const root = rex_arena_zero(a, 1, sizeof *root, e);
@@ -421,6 +422,16 @@ rex_status rex_json_parse(rex_arena *a, rex_str text, const char *what, rex_jval
     if (s == REX_OK) *out = root;
     else rex_arena_back(a, mark);
     return s;
+}
+
+rex_status rex_json_parse(rex_arena *a, rex_str text, const char *what, rex_jval **out,
+                          rex_err *e) {
+    return document(a, text, what, false, out, e);
+}
+
+rex_status rex_json_parse_bytes(rex_arena *a, rex_str text, const char *what, rex_jval **out,
+                                rex_err *e) {
+    return document(a, text, what, true, out, e);
 }
 
 rex_status rex_json_load(rex_arena *a, const char *path, rex_jval **out, rex_err *e) {
@@ -610,7 +621,7 @@ static rex_status name_find(const cursor *c, rex_str raw, bool escapes, const re
 rex_status rex_jscan(rex_str line, const rex_str *want, size_t n, rex_str *raw, rex_err *e) {
     static const char empty[1];
     const char *const start = line.n ? line.p : empty;
-    cursor c = {start, start, start + line.n, NULL, e};
+    cursor c = {start, start, start + line.n, NULL, e, false};
     size_t guess = 0;
     for (size_t i = 0; i < n; i++) raw[i] = (rex_str){NULL, 0};
     skip_space(&c);
@@ -683,11 +694,11 @@ rex_status rex_jraw_i64(rex_str raw, int64_t *out, rex_err *e) {
     return s == REX_OK ? s : i64_fail(s, raw, -1, "", e);
 }
 
-rex_status rex_jraw_str(rex_arena *a, rex_str raw, rex_str *out, rex_err *e) {
+static rex_status raw_text(rex_arena *a, rex_str raw, bool bytes, rex_str *out, rex_err *e) {
     if (rex_jraw_kind(raw) != REX_J_STR)
         return rex_fail(e, REX_EFORMAT, -1, "expected a string, found %s",
                         rex_json_kind_name(rex_jraw_kind(raw)));
-    cursor c = {raw.p, raw.p, raw.p + raw.n, NULL, e};
+    cursor c = {raw.p, raw.p, raw.p + raw.n, NULL, e, bytes};
     const char *close;
     bool escaped;
     REX_TRY(string_end(&c, raw.p + 1, &close, &escaped));
@@ -695,6 +706,14 @@ rex_status rex_jraw_str(rex_arena *a, rex_str raw, rex_str *out, rex_err *e) {
     if (escaped) return take_string(&c, a, out);
     *out = (rex_str){raw.p + 1, (size_t)(close - raw.p - 1)};
     return REX_OK;
+}
+
+rex_status rex_jraw_str(rex_arena *a, rex_str raw, rex_str *out, rex_err *e) {
+    return raw_text(a, raw, false, out, e);
+}
+
+rex_status rex_jraw_bytes(rex_arena *a, rex_str raw, rex_str *out, rex_err *e) {
+    return raw_text(a, raw, true, out, e);
 }
 
 /* ---- the writer ------------------------------------------------------------------------- */

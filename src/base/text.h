@@ -48,6 +48,9 @@ struct rex_jval {
  * that occurs twice in one object is refused. */
 REX_MUST rex_status rex_json_parse(rex_arena *a, rex_str text, const char *what, rex_jval **out,
                                    rex_err *e);
+/* The same, but bytes in strings that are no UTF-8 stay as they are: for texts that a model reads. */
+REX_MUST rex_status rex_json_parse_bytes(rex_arena *a, rex_str text, const char *what,
+                                         rex_jval **out, rex_err *e);
 REX_MUST rex_status rex_json_load(rex_arena *a, const char *path, rex_jval **out, rex_err *e);
 /* A member by name; NULL if absent or if `obj` is no object. */
 const rex_jval *rex_json_get(const rex_jval *obj, const char *key);
@@ -65,6 +68,8 @@ REX_MUST rex_status rex_jraw_f64(rex_str raw, double *out, rex_err *e);
 REX_MUST rex_status rex_jraw_i64(rex_str raw, int64_t *out, rex_err *e);
 /* Decoded string; borrowed from `raw` when it has no escapes, else copied into the arena. */
 REX_MUST rex_status rex_jraw_str(rex_arena *a, rex_str raw, rex_str *out, rex_err *e);
+/* The same, but bytes that are no UTF-8 stay as they are. */
+REX_MUST rex_status rex_jraw_bytes(rex_arena *a, rex_str raw, rex_str *out, rex_err *e);
 
 /* Lines of a file (mapped) or of stdin ("-"). The line ends are taken off; an empty last line is
  * none. `no` counts from 1. Done: REX_OK with *more false. */

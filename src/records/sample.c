@@ -90,6 +90,23 @@ static rex_status sample_reader(rex_arena *a, const char *map, reader *r, rex_er
     return REX_OK;
 }
 
+/* A text that a model has read or written: any bytes. */
+static rex_status text_bytes(rex_arena *a, rex_str raw, rex_str *out, rex_err *e) {
+    return rex_jraw_kind(raw) == REX_J_STR ? rex_jraw_bytes(a, raw, out, e)
+                                           : rex_text_value(a, raw, out, e);
+}
+
+/* What is carried along as JSON source has been skipped by its brackets only; it goes into files
+ * of ours, so it has to be JSON. */
+static rex_status source_value(rex_arena *a, rex_str raw, rex_str *out, rex_err *e) {
+    const rex_mark m = rex_arena_mark(a);
+    rex_jval *v;
+    if (raw.p) REX_TRY(rex_json_parse(a, raw, NULL, &v, e));
+    rex_arena_back(a, m);
+    *out = raw;
+    return REX_OK;
+}
+
 static rex_status sample_field(rex_arena *a, rex_sample *s, int f, rex_str raw, rex_err *e) {
     switch (f) {
     case REX_FI_PROMPT_IDS: return int_array(a, raw, &s->prompt_ids, &s->n_prompt_ids, e);
@@ -97,13 +114,13 @@ static rex_status sample_field(rex_arena *a, rex_sample *s, int f, rex_str raw, 
     case REX_FI_LOGP: return float_array(a, raw, &s->logp, &s->n_logp, e);
     case REX_FI_LOGQ: return float_array(a, raw, &s->logq, &s->n_logq, e);
     case REX_FI_ENT: return float_array(a, raw, &s->ent, &s->n_ent, e);
-    case REX_FI_TEXT: return rex_text_value(a, raw, &s->text, e);
+    case REX_FI_TEXT: return text_bytes(a, raw, &s->text, e);
     case REX_FI_FINISH: return rex_text_value(a, raw, &s->finish, e);
     case REX_FI_VERDICT: return rex_text_value(a, raw, &s->verdict, e);
     case REX_FI_REASON: return rex_text_value(a, raw, &s->reason, e);
     case REX_FI_EXTRACTED: return rex_text_value(a, raw, &s->extracted, e);
     case REX_FI_FEAT: return rex_text_value(a, raw, &s->feat, e);
-    case REX_FI_RESPONSE: return rex_text_value(a, raw, &s->response, e);
+    case REX_FI_RESPONSE: return text_bytes(a, raw, &s->response, e);
     case REX_FI_LOGPROB: return rex_jraw_f64(raw, &s->logprob, e);
     case REX_FI_BONUS_RAW: return rex_jraw_f64(raw, &s->bonus_raw, e);
     case REX_FI_BONUS: return rex_jraw_f64(raw, &s->bonus, e);
@@ -177,7 +194,7 @@ static rex_status prompt_reader(rex_arena *a, const char *map, reader *r, rex_er
 
 static rex_status chat_read(rex_arena *a, rex_str raw, rex_prompt *p, rex_err *e) {
     rex_jval *v;
-    REX_TRY(rex_json_parse(a, raw, NULL, &v, e));
+    REX_TRY(rex_json_parse_bytes(a, raw, NULL, &v, e));
     rex_msg *const msg = rex_arena_take(a, v->n, sizeof *msg, e);
     if (!msg) return REX_ENOMEM;
     if (v->n == 0) return rex_fail(e, REX_EFORMAT, -1, "a chat of no messages");
@@ -208,7 +225,7 @@ static rex_status prompt_text(rex_arena *a, reader *r, rex_prompt *p, rex_err *e
     switch (rex_jraw_kind(raw)) {
     case REX_J_STR:
         p->has_text = true;
-        return rex_jraw_str(a, raw, &p->text, e);
+        return rex_jraw_bytes(a, raw, &p->text, e);
     case REX_J_ARR: return chat_read(a, raw, p, e);
     default:
         return rex_fail(e, REX_EFORMAT, -1, "expected a string or a list of messages, found %s",
@@ -228,11 +245,14 @@ static rex_status prompt_read(rex_arena *a, reader *r, rex_str line, int64_t no,
     s = rex_scan_get(&r->scan, r->field[REX_FI_PROMPT_IDS], &raw, NULL, e);
     if (s == REX_OK && raw.p) s = int_array(a, raw, &p->ids, &p->n_ids, e);
     REX_TRY(at_line(e, s, no, "prompt_ids"));
-    s = rex_scan_get(&r->scan, r->field[REX_FI_ANSWER], &p->answer, NULL, e);
-    if (s == REX_OK && !p->answer.p && !r->map.given[REX_FI_ANSWER])
-        s = rex_scan_get(&r->scan, r->alt[ALT_LABEL], &p->answer, NULL, e);
-    if (s == REX_OK) s = rex_scan_get(&r->scan, r->field[REX_FI_PROBLEM], &p->problem, NULL, e);
-    return at_line(e, s, no, "answer");
+    s = rex_scan_get(&r->scan, r->field[REX_FI_ANSWER], &raw, NULL, e);
+    if (s == REX_OK && !raw.p && !r->map.given[REX_FI_ANSWER])
+        s = rex_scan_get(&r->scan, r->alt[ALT_LABEL], &raw, NULL, e);
+    if (s == REX_OK) s = source_value(a, raw, &p->answer, e);
+    REX_TRY(at_line(e, s, no, "answer"));
+    s = rex_scan_get(&r->scan, r->field[REX_FI_PROBLEM], &raw, NULL, e);
+    if (s == REX_OK) s = source_value(a, raw, &p->problem, e);
+    return at_line(e, s, no, "problem");
 }
 
 rex_status rex_prompt_parse(rex_arena *a, rex_str line, int64_t no, const char *map,
@@ -427,7 +447,7 @@ static bool owned(const rex_sample *s, rex_str name) {
 static rex_status put_rest(rex_arena *a, rex_jw *w, const rex_sample *s, rex_err *e) {
     if (!s->line.p) return REX_OK;
     rex_jval *v;
-    REX_TRY(rex_json_parse(a, s->line, "the source of a record", &v, e));
+    REX_TRY(at_line(e, rex_json_parse(a, s->line, NULL, &v, e), s->no, NULL));
     rex_str *const name = rex_arena_take(a, 2 * (size_t)v->n + 1, sizeof *name, e);
     if (!name) return REX_ENOMEM;
     size_t n = 0;

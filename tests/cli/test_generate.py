@@ -171,6 +171,19 @@ class Generate(repexp.Case):
         self.assertEqual(r["text"], ", there was a ")
         self.assertEqual(r["finish"], "stop")
 
+    def test_bytes_that_are_no_utf8(self):
+        """In a prompt they reach the tokenizer as they are; what is written is JSON."""
+        gguf = repexp.need_data("models/stories260K/stories260K.gguf")
+        plain = self.ok("tokenize", "--model", gguf, "--json", "--text", os.fsdecode(b"caf\xe9\xff!")).json()["ids"]
+        record = b'{"prompt": "caf\xe9\xff!"}\n'
+        r = self.gen(model=gguf, prompts=self.write("b.jsonl", record), n=1)[0]
+        self.assertEqual(r["prompt_ids"], plain)
+        self.assertEqual([3 + 0xe9, 3 + 0xff], plain[-3:-1])    # byte tokens
+        pair = self.write("p.jsonl", b'{"prompt": "caf\xe9", "response": "\xff!"}\n')
+        self.assertEqual(len(self.ok("logprob", "--model", gguf, "--pairs", pair, "--json").json()["logp"]), 3)
+        bad = self.write("a.jsonl", b'{"prompt": "a", "answer": "\xe9"}\n')
+        self.fails("generate", "--model", gguf, "--prompts", bad, saying="line 1: answer: byte 1: a string is not valid")
+
     def test_refused(self):
         for args, status, says in (
                 (["--prompts", self.write("long.jsonl", [{"prompt_id": "big", "prompt_ids": [5] * 70}])], 1, "big"),

@@ -18,13 +18,16 @@ enum { QK = 256 };
 
 static float half_at(const uint8_t *p) { return rex_f16_f32((uint16_t)(p[0] | p[1] << 8)); }
 
-/* 16 bytes hold 32 nibbles: the low ones are elements 0..15, the high ones 16..31. `high` holds a
- * fifth bit for each element, or is 0. */
-static void nibbles(const uint8_t *q, uint32_t high, int out[32]) {
-    for (int i = 0; i < 16; i++) {
-        out[i] = (q[i] & 15) | (int)((high >> i & 1) << 4);
-        out[i + 16] = (q[i] >> 4) | (int)((high >> (i + 16) & 1) << 4);
-    }
+/* Loops have constant lengths and restricted pointers, so that the compiler makes vectors of them.
+ *
+ * 16 bytes hold 32 nibbles: the low ones are elements 0..15, the high ones 16..31. */
+static void nibbles(const uint8_t *restrict q, int *restrict out) {
+    for (int i = 0; i < 16; i++) out[i] = q[i] & 15;
+    for (int i = 0; i < 16; i++) out[i + 16] = q[i] >> 4;
+}
+
+static void fifth_bits(uint32_t high, int *restrict out) {
+    for (int i = 0; i < 32; i++) out[i] |= (int)((high >> i & 1) << 4);
 }
 
 static uint32_t word_at(const uint8_t *p) {
@@ -33,37 +36,39 @@ static uint32_t word_at(const uint8_t *p) {
     return w;
 }
 
-static void block_q4_0(const uint8_t *b, float *out) {
+static void block_q4_0(const uint8_t *restrict b, float *restrict out) {
     const float d = half_at(b);
     int q[32];
-    nibbles(b + 2, 0, q);
+    nibbles(b + 2, q);
     for (int i = 0; i < 32; i++) out[i] = d * (float)(q[i] - 8);
 }
 
-static void block_q4_1(const uint8_t *b, float *out) {
+static void block_q4_1(const uint8_t *restrict b, float *restrict out) {
     const float d = half_at(b);
     const float m = half_at(b + 2);
     int q[32];
-    nibbles(b + 4, 0, q);
+    nibbles(b + 4, q);
     for (int i = 0; i < 32; i++) out[i] = d * (float)q[i] + m;
 }
 
-static void block_q5_0(const uint8_t *b, float *out) {
+static void block_q5_0(const uint8_t *restrict b, float *restrict out) {
     const float d = half_at(b);
     int q[32];
-    nibbles(b + 6, word_at(b + 2), q);
+    nibbles(b + 6, q);
+    fifth_bits(word_at(b + 2), q);
     for (int i = 0; i < 32; i++) out[i] = d * (float)(q[i] - 16);
 }
 
-static void block_q5_1(const uint8_t *b, float *out) {
+static void block_q5_1(const uint8_t *restrict b, float *restrict out) {
     const float d = half_at(b);
     const float m = half_at(b + 2);
     int q[32];
-    nibbles(b + 8, word_at(b + 4), q);
+    nibbles(b + 8, q);
+    fifth_bits(word_at(b + 4), q);
     for (int i = 0; i < 32; i++) out[i] = d * (float)q[i] + m;
 }
 
-static void block_q8_0(const uint8_t *b, float *out) {
+static void block_q8_0(const uint8_t *restrict b, float *restrict out) {
     const float d = half_at(b);
     for (int i = 0; i < 32; i++) out[i] = (float)(int8_t)b[2 + i] * d;
 }
@@ -83,7 +88,8 @@ static void scale_min(const uint8_t *s, int j, int *scale, int *min) {
 
 /* Q4_K (high == NULL) and Q5_K: each 32 bytes of q hold two sub-blocks, low nibbles first; bit j
  * of high[i] is the fifth bit of element i of sub-block j. */
-static void block_q45_k(const uint8_t *b, const uint8_t *q, const uint8_t *high, float *out) {
+static void block_q45_k(const uint8_t *b, const uint8_t *q, const uint8_t *high,
+                        float *restrict out) {
     const float d = half_at(b);
     const float dmin = half_at(b + 2);
     for (int j = 0; j < 8; j++) {
@@ -101,14 +107,14 @@ static void block_q45_k(const uint8_t *b, const uint8_t *q, const uint8_t *high,
     }
 }
 
-static void block_q4_k(const uint8_t *b, float *out) { block_q45_k(b, b + 16, NULL, out); }
+static void block_q4_k(const uint8_t *restrict b, float *restrict out) { block_q45_k(b, b + 16, NULL, out); }
 
-static void block_q5_k(const uint8_t *b, float *out) { block_q45_k(b, b + 48, b + 16, out); }
+static void block_q5_k(const uint8_t *restrict b, float *restrict out) { block_q45_k(b, b + 48, b + 16, out); }
 
 /* 128 bytes of low nibbles, 64 of high bit pairs, 16 signed scales, d. Element 128 h + 32 k + i
  * has its nibble in byte 64 h + 32 (k & 1) + i (low half for k < 2), its pair at bit 2 k of byte
  * 32 h + i. */
-static void block_q6_k(const uint8_t *b, float *out) {
+static void block_q6_k(const uint8_t *restrict b, float *restrict out) {
     const uint8_t *high = b + 128;
     const uint8_t *scale = b + 192;
     const float d = half_at(b + 208);

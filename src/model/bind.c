@@ -57,15 +57,17 @@ static rex_store panel_elem(const rex_model *m, rex_dtype t) {
 
 /* ---- rows that need work before they can be packed --------------------------------------- */
 
+/* One item is one panel: its rows go into the worker's own stage and from there into the panel, so
+ * that they stay in a cache in between. */
 typedef struct {
+    const rex_kern *k;
     const rex_tensor *t;
-    uint8_t *out;
+    uint8_t *stage;
     rex_store elem; /* of the staged rows */
     size_t row_bytes;
-    int64_t hd;    /* > 0: rows of a head are interleaved pairs in the source */
+    int64_t hd; /* > 0: rows of a head are interleaved pairs in the source */
+    const rex_panels *to;
 } staging;
-
-enum { STAGE_ROWS = 16 };
 
 int64_t rex_gguf_row(int64_t r, int64_t hd) {
     if (hd <= 0) return r;
@@ -73,19 +75,24 @@ int64_t rex_gguf_row(int64_t r, int64_t hd) {
     return head * hd + (i < half ? 2 * i : 2 * (i - half) + 1);
 }
 
-static void stage_rows(void *ud, size_t item, int worker) {
-    (void)worker;
+static void stage_panel(void *ud, size_t item, int worker) {
     const staging *s = ud;
     rex_store el = REX_K_F32;
     const bool raw = as_elem(s->t->type, &el) && el == s->elem;
-    const int64_t from = (int64_t)item * STAGE_ROWS;
-    const int64_t to = from + STAGE_ROWS < s->t->rows ? from + STAGE_ROWS : s->t->rows;
-    for (int64_t r = from; r < to; r++) {
-        uint8_t *out = s->out + (size_t)r * s->row_bytes;
-        const int64_t src = rex_gguf_row(r, s->hd);
+    const int64_t from = (int64_t)item * REX_PANEL;
+    const int64_t left = s->t->rows - from, rows = left < REX_PANEL ? left : REX_PANEL;
+    uint8_t *const stage = s->stage + (size_t)worker * REX_PANEL * s->row_bytes;
+    for (int64_t r = 0; r < rows; r++) {
+        uint8_t *out = stage + (size_t)r * s->row_bytes;
+        const int64_t src = rex_gguf_row(from + r, s->hd);
         if (raw) memcpy(out, s->t->data.p + (size_t)src * s->t->row_bytes, s->row_bytes);
         else rex_tensor_get_f32(s->t, src, 0, s->t->cols, (float *)(void *)out);
     }
+    const size_t at = item * rex_panel_bytes(s->to->type, s->to->k);
+    const rex_pack job = {.from = s->elem, .to = s->to->type, .src = stage, .row = s->t->cols,
+                          .col = 1, .n = rows, .k = s->t->cols,
+                          .dst = (uint8_t *)(uintptr_t)s->to->data + at};
+    s->k->pack(&job, 0, 1);
 }
 
 static rex_status stage_room(walk *w, size_t need, rex_err *e) {
@@ -106,20 +113,19 @@ static bool aligned(const rex_tensor *t, rex_store el) {
 static rex_status pack(walk *w, const matrix *x, const rex_tensor *t, rex_err *e) {
     rex_store from = REX_K_F32;
     const int64_t hd = x->turn_heads ? x->rows / x->turn_heads : 0;
-    const uint8_t *src = t->data.p;
-    if (!as_elem(t->type, &from) || hd > 0 || !aligned(t, from)) {
+    if (as_elem(t->type, &from) && hd == 0 && aligned(t, from)) {
+        const rex_pack job = {.from = from, .to = x->lin->w.type, .src = t->data.p, .row = t->cols,
+                              .col = 1, .n = t->rows, .k = t->cols,
+                              .dst = (void *)(uintptr_t)x->lin->w.data};
+        rex_pack_run(&w->m->kern, w->pool, &job);
+    } else {
         rex_store el = REX_K_F32;
         from = as_elem(t->type, &el) ? el : REX_K_F32;
         const size_t row_bytes = rex_store_row_bytes(from, t->cols);
-        const size_t need = row_bytes * (size_t)t->rows;
-        REX_TRY(stage_room(w, need, e));
-        staging s = {t, w->stage, from, row_bytes, hd};
-        rex_pool_run(w->pool, (size_t)((t->rows + STAGE_ROWS - 1) / STAGE_ROWS), stage_rows, &s);
-        src = w->stage;
+        REX_TRY(stage_room(w, REX_PANEL * row_bytes * (size_t)rex_pool_size(w->pool), e));
+        staging s = {&w->m->kern, t, w->stage, from, row_bytes, hd, &x->lin->w};
+        rex_pool_run(w->pool, (size_t)rex_panel_count(t->rows), stage_panel, &s);
     }
-    const rex_pack job = {.from = from, .to = x->lin->w.type, .src = src, .row = t->cols, .col = 1,
-                          .n = t->rows, .k = t->cols, .dst = (void *)(uintptr_t)x->lin->w.data};
-    rex_pack_run(&w->m->kern, w->pool, &job);
     rex_source_drop(&w->m->src, t);
     return REX_OK;
 }

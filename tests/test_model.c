@@ -378,6 +378,39 @@ START_TEST(t_model_shared_configs) {
 }
 END_TEST
 
+/* An end token outside the vocabulary is told by file, key and number; those within stay. */
+START_TEST(t_model_eos_outside_the_vocabulary) {
+    char dir[512], path[2048];
+    rex_model_opts o;
+    rex_model *m = NULL;
+    rex_err e;
+    rex_model_defaults(&o);
+    o.config_only = true;
+    snprintf(dir, sizeof dir, "%s", rex_test_tmp("eos"));
+    snprintf(path, sizeof path,
+             "mkdir -p %s && sed 's/\"eos_token_id\": 2/\"eos_token_id\": [2, 96]/' "
+             GOLDEN "qwen2/config.json > %s/config.json && "
+             "echo '{\"eos_token_id\": [5, -1]}' > %s/generation_config.json", dir, dir, dir);
+    CHECK_EQ(system(path), 0);
+    rex_log_set(on_log, NULL, REX_LOG_WARN);
+    for (int with = 0; with < 2; with++) {
+        warned[0] = 0;
+        CHECK_OK(rex_model_open(dir, &o, NULL, &m, &e), e);
+        CHECK_EQ(rex_model_about(m)->n_eos, 2);
+        CHECK_EQ(rex_model_about(m)->eos[1], 5);
+        rex_model_close(m);
+        if (with) {
+            CHECK_STR(warned, ""); /* the tokenizer's reader has its own sentence */
+            break;
+        }
+        CHECK_HAS(warned, "eos/config.json: eos_token_id 96 is no id of the vocabulary (0 .. 95)");
+        CHECK_HAS(warned, "eos/generation_config.json: eos_token_id -1");
+        (void)rex_test_file("eos/tokenizer.json", "{}", 2);
+    }
+    rex_log_set(NULL, NULL, REX_LOG_WARN);
+}
+END_TEST
+
 /* ---- broken files ------------------------------------------------------------------------ */
 
 /* A copy of the tiny llama whose weights have been through `change`: a tensor dropped, renamed,
@@ -539,5 +572,6 @@ START_TEST(t_model_smollm2) {
 END_TEST
 
 REX_TEST_MAIN("model", t_model_golden, t_model_two_forms, t_model_fork_anywhere,
-              t_model_refused_steps, t_model_config_keys, t_model_shared_configs,
-              t_model_broken_files, t_model_foreign_fp_state, t_model_torture, t_model_smollm2)
+              t_model_refused_steps, t_model_config_keys, t_model_eos_outside_the_vocabulary,
+              t_model_shared_configs, t_model_broken_files, t_model_foreign_fp_state,
+              t_model_torture, t_model_smollm2)

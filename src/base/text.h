@@ -48,7 +48,7 @@ struct rex_jval {
  * that occurs twice in one object is refused. */
 REX_MUST rex_status rex_json_parse(rex_arena *a, rex_str text, const char *what, rex_jval **out,
                                    rex_err *e);
-/* The same, but bytes in strings that are no UTF-8 stay as they are: for texts that a model reads. */
+/* The same, but bytes in strings that are no UTF-8 stay: for texts that a model reads. */
 REX_MUST rex_status rex_json_parse_bytes(rex_arena *a, rex_str text, const char *what,
                                          rex_jval **out, rex_err *e);
 REX_MUST rex_status rex_json_load(rex_arena *a, const char *path, rex_jval **out, rex_err *e);

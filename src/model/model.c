@@ -5,11 +5,44 @@
  */
 #include "adapter.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 void rex_model_defaults(rex_model_opts *o) {
     *o = (rex_model_opts){.size = sizeof *o};
+}
+
+/* Is there a tokenizer beside the weights? Its reader tells about end tokens then. */
+static bool has_tokenizer(const rex_model *m, const char *path) {
+    char file[4096];
+    struct stat sb;
+    if (m->src.gguf) return rex_gguf_meta_find(m->src.gguf, "tokenizer.ggml.model") != NULL;
+    return rex_path_join(file, sizeof file, path, "tokenizer.json") && stat(file, &sb) == 0;
+}
+
+/* An end token that is no token never comes: every response then runs to its limit. */
+static void tell_eos(const rex_model *m, const char *file, const char *key, int64_t id) {
+    if (id < 0 || id >= m->s.V)
+        rex_say(REX_LOG_WARN, "%s: %s %lld is no id of the vocabulary (0 .. %lld): it ends nothing",
+                file, key, (long long)id, (long long)m->s.V - 1);
+}
+
+/* The end tokens that the shape has left out. */
+static void tell_config_eos(const rex_model *m, const char *path) {
+    static const char *const gguf[] = {"tokenizer.ggml.eos_token_id",
+                                       "tokenizer.ggml.eot_token_id"};
+    const rex_jval *const v = rex_json_get(m->src.config, "eos_token_id");
+    char file[4096];
+    if (!v || v->kind == REX_J_NULL || has_tokenizer(m, path)) return;
+    if (m->src.gguf || !rex_path_join(file, sizeof file, path, "config.json"))
+        (void)snprintf(file, sizeof file, "%s", path);
+    const uint32_t n = v->kind == REX_J_ARR ? v->n : 1;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t id;
+        if (rex_json_i64(v->kind == REX_J_ARR ? &v->u.c.item[i] : v, "", &id, NULL) == REX_OK)
+            tell_eos(m, file, m->src.gguf ? gguf[i < 2 ? i : 1] : "eos_token_id", id);
+    }
 }
 
 static void add_eos(rex_shape *s, int64_t id) {
@@ -36,6 +69,7 @@ static rex_status generation_config(rex_model *m, const char *path, rex_err *e) 
         const rex_status st =
             rex_json_i64(v->kind == REX_J_ARR ? &v->u.c.item[i] : v, "eos_token_id", &id, e);
         if (st != REX_OK) return rex_fail_in(e, st, "%s", file);
+        if (!has_tokenizer(m, path)) tell_eos(m, file, "eos_token_id", id);
         add_eos(&m->s, id);
     }
     return REX_OK;
@@ -70,6 +104,7 @@ static rex_status open_all(rex_model *m, const char *path, const rex_model_opts 
     REX_TRY(rex_str_copy(m->arena, rex_str_of(path), &name, e));
     REX_TRY(rex_source_open(name.p, m->arena, &m->src, e));
     REX_TRY(rex_shape_read(m->src.arch, m->src.config, name.p, o->context, m->arena, &m->s, e));
+    tell_config_eos(m, path);
     REX_TRY(generation_config(m, path, e));
     REX_TRY(rex_kern_pick(o->kernel, &m->kern, e));
     m->bf16 = o->compute == REX_COMPUTE_BF16;

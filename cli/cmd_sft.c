@@ -256,7 +256,7 @@ static void cost_json(const rex_sft_cost *c, bool fits, rex_buf *b) {
     rex_buf_addf(b, "\n");
 }
 
-/* The cost is printed also where the run does not fit. */
+/* The cost is printed also where the run does not fit; of several ranks one has it. */
 static rex_status tell_cost(const rex_sft_opts *r, bool json, rex_err *e) {
     rex_sft_cost c = {.size = sizeof c};
     rex_buf b;
@@ -297,12 +297,9 @@ static rex_status run(const void *opts, int n_pos, char **pos, bool plan, rex_er
     if (s == REX_OK) {
         rex_sft_opts r = to_run(&o, json.p);
         r.memory = memory;
-        if (plan || o.dry_run) {
-            s = tell_cost(&r, o.json, e);
-        } else {
-            s = rex_cli_ranks_open(o.deadline, &r.dist, e);
-            if (s == REX_OK) s = rex_sft_run(&r, e);
-        }
+        s = rex_cli_ranks_open(o.deadline, &r.dist, e);
+        if (s == REX_OK && (plan || o.dry_run)) s = tell_cost(&r, o.json, e);
+        else if (s == REX_OK) s = rex_sft_run(&r, e);
         if (s == REX_OK && !plan)
             rex_cli_note("%s", o.dry_run ? "everything is in order" : r.out);
     }

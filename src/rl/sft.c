@@ -29,6 +29,7 @@ typedef struct {
     rex_grads *g;
     rex_back *b;
     rex_share *share;
+    rex_dist *sharers; /* of the slab: those of the run, in a plan as well, which is made alone */
     rex_optim *opt;
     int rank, ranks;
     rex_row *row;     /* (rows) */
@@ -478,7 +479,7 @@ static rex_status open_slabs(sft *t, rex_err *e) {
     const rex_optim_opts p = optim_opts(&t->o);
     const size_t there = rex_mem_resident(), model = t->run.model_bytes;
     REX_TRY(rex_grads_open(t->run.model, t->o.freeze, &t->g, e));
-    REX_TRY(rex_share_open(t->g, t->o.dist, t->o.exact, t->o.seqs, &t->share, e));
+    REX_TRY(rex_share_open(t->g, t->sharers, t->o.exact, t->o.seqs, &t->share, e));
     size_t n_span = 0;
     const rex_span *const span = rex_share_spans(t->share, &n_span);
     REX_TRY(rex_optim_open_part(t->g, &p, span, n_span, &t->opt, e));
@@ -688,6 +689,7 @@ static rex_status open_opts(sft *t, const rex_sft_opts *o, rex_err *e) {
     *t = (sft){ .epoch = -1 };
     rex_sft_defaults(&t->o);
     memcpy(&t->o, o, o->size < sizeof t->o ? o->size : sizeof t->o);
+    t->sharers = t->o.dist;
     t->rank = rex_dist_rank(t->o.dist);
     t->ranks = rex_dist_size(t->o.dist);
     return rex_arena_open(0, &t->a, e);
@@ -755,6 +757,7 @@ static rex_status measure(sft *t, double *seconds, rex_err *e) {
 static rex_status open_plan(sft *t, const rex_sft_opts *o, const char *tmp, bool blank,
                             rex_err *e) {
     REX_TRY(open_opts(t, o, e));
+    t->o.dist = NULL;
     if (!o->resume) t->o.out = tmp;
     REX_TRY(rex_pool_open((int)o->threads, &t->pool, e));
     REX_TRY(rex_run_open(&t->run, &t->o, blank, t->a, t->pool, e));
@@ -808,7 +811,7 @@ static rex_status plan(const rex_sft_opts *o, const char *tmp, rex_sft_cost *c, 
     return s;
 }
 
-rex_status rex_sft_plan(const rex_sft_opts *o, rex_sft_cost *out, rex_err *e) {
+static rex_status plan_alone(const rex_sft_opts *o, rex_sft_cost *out, rex_err *e) {
     rex_sft_cost c = { .size = sizeof c };
     if (o->out && !o->resume) REX_TRY(rex_run_check(o->out, e));
     char tmp[] = "/tmp/repexp-plan.XXXXXX";
@@ -817,5 +820,17 @@ rex_status rex_sft_plan(const rex_sft_opts *o, rex_sft_cost *out, rex_err *e) {
     rex_run_forget(tmp);
     c.size = out->size < sizeof c ? out->size : sizeof c;
     memcpy(out, &c, c.size);
+    return s;
+}
+
+/* Rank 0 plans, for its share of the slab; the others wait, and hear whether all is well. */
+rex_status rex_sft_plan(const rex_sft_opts *o, rex_sft_cost *out, rex_err *e) {
+    rex_err own = { .code = REX_OK, .at = -1 };
+    rex_dist_busy(o->dist, true);
+    rex_status s = rex_dist_rank(o->dist) == 0 ? plan_alone(o, out, &own) : REX_OK;
+    s = rex_dist_agree(o->dist, s, &own);
+    rex_dist_busy(o->dist, false);
+    rex_dist_fail(o->dist, s, &own);
+    if (s != REX_OK && e) *e = own;
     return s;
 }

@@ -116,6 +116,23 @@ class Ranks(unittest.TestCase):
         self.mpirun(2, *rates, "--out", str(two))
         self.same(two, one)
 
+    def test_dry_run(self):
+        out = self.dir / "dry"
+        def plan(n, *args, code=0):
+            r = subprocess.run([*MPIRUN, "-n", str(n), BIN, "sft", *self.recipe, "--dry-run", "--json", "--out", str(out), *args],
+                               capture_output=True, text=True, timeout=120)
+            self.assertEqual(r.returncode, code, r.stderr)
+            self.assertEqual(len(r.stdout.splitlines()), 1)
+            return json.loads(r.stdout), r.stderr
+        (one, _), (two, err) = plan(1), plan(2)
+        self.assertEqual(err.count("everything is in order"), 1)
+        self.assertLess(two["memory"]["optimiser"], 0.6 * one["memory"]["optimiser"])
+        self.assertEqual(two["memory"]["gradients"], one["memory"]["gradients"])
+        cost, err = plan(2, "--memory", "1MiB", code=1)
+        self.assertFalse(cost["fits"])
+        self.assertEqual(err.count("the run takes"), 1, err)
+        self.assertFalse(out.exists())
+
     def begin(self, n, out, *args, until=30):
         """Starts a long run and returns when it has written the checkpoint of step `until`."""
         p = subprocess.Popen(([*MPIRUN, "-n", str(n)] if n else []) + [BIN, "sft", *self.recipe, "--out", str(out), *args],

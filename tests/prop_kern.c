@@ -20,7 +20,7 @@ static size_t used;
 static uint32_t rng;
 static rex_kern ref, fast;
 static char *scratch;
-#define SCRATCH ((size_t)8 << 20)
+#define SCRATCH ((size_t)8 << 20) /* at least two of REX_GEMM_SCRATCH */
 
 static uint32_t draw(void) {
     rng = rng * 1664525u + 1013904223u;
@@ -201,6 +201,63 @@ static void one_gemm(uint32_t seed) {
 
 START_TEST(t_gemm_equals_ref) {
     all_tables(one_gemm, 400);
+}
+END_TEST
+
+/* Products that share their rows, run over a pool: parts that lie side by side, as query, key and
+ * value do, and parts that only nearly do, which must not be taken for one. */
+static rex_pool *workers;
+
+static void one_run(uint32_t seed) {
+    enum { PARTS = 3 };
+    const int64_t m = draw() % 8 == 0 ? range(250, 300) : range(1, 45);
+    const int64_t K = range(1, 70);
+    int64_t n[PARTS], all = 0;
+    for (int i = 0; i < PARTS; i++) {
+        n[i] = draw() % 4 == 0 ? range(1, 70) : 32 * range(1, 3);
+        all += n[i];
+    }
+    const int64_t gap = draw() % 4 == 0 ? 8 : 0; /* between the parts' columns and biases */
+    const int64_t ld = all + PARTS * gap;
+    const rex_store to = draw() % 2 == 0 ? REX_K_F32 : REX_K_BF16;
+    const size_t w = place(all * K, PLAIN);
+    const size_t pan = place64((int64_t)(rex_panel_bytes(to, K) / 4) * (all / 32 + PARTS), PLAIN);
+    const size_t x = place(m * K, PLAIN);
+    const size_t y = place(m * ld, PLAIN);
+    const size_t bias = place(ld, PLAIN);
+    const size_t add = place(m * ld, PLAIN);
+    const bool with_bias = draw() % 2 == 0, with_add = draw() % 2 == 0, more = draw() % 2 == 0;
+    const bool bf16 = draw() % 2 == 0;
+    BOTH({
+        rex_gemm j[PARTS];
+        int64_t at = 0;
+        char *panel = (char *)AT(pan);
+        for (int i = 0; i < PARTS; i++) {
+            const rex_pack pk = { REX_K_F32, to, AT(w) + (at - i * gap) * K, K, 1, false, n[i], K,
+                                  panel };
+            OP->pack(&pk, 0, rex_panel_count(n[i]));
+            j[i] = (rex_gemm){ .m = m, .n = n[i], .k = K, .x = AT(x), .x_row = K, .x_col = 1,
+                               .w = { to, n[i], K, 0, panel }, .y = AT(y) + at, .y_row = ld,
+                               .y_panel = REX_PANEL, .more = more, .bf16 = bf16,
+                               .bias = with_bias ? AT(bias) + at : NULL,
+                               .add = with_add ? AT(add) + at : NULL, .add_row = ld };
+            panel += rex_panel_bytes(to, K) * (size_t)rex_panel_count(n[i]);
+            at += n[i] + gap;
+        }
+        if (OP == &fast)
+            rex_gemm_run(OP, workers, j, PARTS, scratch, REX_GEMM_SCRATCH);
+        for (int i = 0; i < PARTS && OP == &ref; i++)
+            OP->gemm(&j[i], 0, m, 0, rex_panel_count(n[i]), scratch);
+    });
+    same("products of parts", seed);
+}
+
+START_TEST(t_parts_of_products_equal_ref) {
+    for (int threads = 1; threads <= 2; threads++) {
+        CHECK_STATUS(rex_pool_open(threads, &workers, NULL), REX_OK);
+        all_tables(one_run, 60);
+        rex_pool_close(workers);
+    }
 }
 END_TEST
 
@@ -711,7 +768,7 @@ START_TEST(t_pick_refuses_unknown) {
 }
 END_TEST
 
-REX_TEST_MAIN("kern", t_gemm_equals_ref, t_pack_equals_ref_and_turns, t_attention_equals_ref,
+REX_TEST_MAIN("kern", t_gemm_equals_ref, t_parts_of_products_equal_ref, t_pack_equals_ref_and_turns, t_attention_equals_ref,
               t_attention_ignores_cuts, t_attention_gradient_equals_ref, t_rows_equal_ref,
               t_embedding_and_rotation_equal_ref, t_doubles_equal_ref, t_adamw_equals_ref,
               t_product_is_near_double, t_row_gradients_follow_differences,

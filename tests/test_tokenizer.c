@@ -206,6 +206,50 @@ START_TEST(t_tok_gguf_as_its_tokenizer_json) {
 }
 END_TEST
 
+/* The files that a folder made from such a GGUF carries do what the reference does. */
+START_TEST(t_tok_gguf_as_files_of_a_folder) {
+    golden g;
+    rex_tok *gguf = NULL, *t = NULL;
+    rex_err e;
+    char path[80], open_now[80] = "";
+    golden_open(&g, "tests/golden/tok_gguf.jsonl");
+    CHECK_OK(rex_folder_make(rex_test_tmp("files"), REX_FOLDER_NEW, &e), e);
+    for (size_t i = 0; i < g.n; i++) {
+        const rex_jval *const c = parse(&g, g.line[i]);
+        const rex_str pre = rex_json_get(c, "pre")->u.s;
+        snprintf(path, sizeof path, "tests/golden/tok_gguf_%.*s.gguf", (int)pre.n, pre.p);
+        if (strcmp(path, open_now) != 0) {
+            rex_str text[2];
+            rex_tok_close(gguf);
+            rex_tok_close(t);
+            gguf = t = NULL;
+            CHECK_OK(rex_tok_open(path, &gguf, &e), e);
+            CHECK_OK(rex_tok_put_json(gguf, path, g.a, &text[0], &text[1], &e), e);
+            (void)rex_test_file("files/tokenizer.json", text[0].p, text[0].n);
+            (void)rex_test_file("files/tokenizer_config.json", text[1].p, text[1].n);
+            CHECK_OK(rex_tok_open(rex_test_tmp("files"), &t, &e), e);
+            if (!t) break;
+            CHECK_EQ(rex_tok_special(t)->bos, 1);
+            CHECK_EQ(rex_tok_special(t)->eos, 2);
+            CHECK_EQ(rex_tok_size(t), rex_tok_size(gguf) - 3); /* without the padding */
+            strcpy(open_now, path);
+        }
+        check_ids(path, t, g.a, c, "ids", REX_TOK_SPECIAL);
+        check_ids(path, t, g.a, c, "plain", 0);
+        check_back(path, t, g.a, c);
+        rex_ids with[2];
+        const rex_str text = rex_json_get(c, "text")->u.s;
+        CHECK_OK(rex_tok_encode(gguf, text, REX_TOK_BOS, g.a, &with[0], NULL, &e), e);
+        CHECK_OK(rex_tok_encode(t, text, REX_TOK_BOS, g.a, &with[1], NULL, &e), e);
+        CHECK_EQ(with[1].n, with[0].n);
+        CHECK_MEM(with[1].v, with[0].v, with[0].n * sizeof *with[0].v);
+    }
+    rex_tok_close(gguf);
+    rex_tok_close(t);
+    rex_arena_close(g.a);
+}
+END_TEST
+
 /* ---- scanners ---------------------------------------------------------------------------- */
 
 /* Random texts of the characters that decide, cut by the scanner and by the pattern in PCRE2. */
@@ -779,6 +823,19 @@ static rex_status build_life(void) {
     return st;
 }
 
+static rex_status json_life(void) {
+    rex_arena *a = NULL;
+    rex_tok *t = NULL;
+    rex_str text[2];
+    rex_err e;
+    rex_status st = rex_arena_open(0, &a, &e);
+    if (st == REX_OK) st = rex_tok_open("tests/golden/tok_gguf_llama-bpe.gguf", &t, &e);
+    if (st == REX_OK) st = rex_tok_put_json(t, "x", a, &text[0], &text[1], &e);
+    rex_tok_close(t);
+    rex_arena_close(a);
+    return st;
+}
+
 START_TEST(t_tok_every_allocation_may_fail) {
     static const char json[] = "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":"
                                "\"NFKD\"},{\"type\":\"Replace\",\"pattern\":"
@@ -792,15 +849,15 @@ START_TEST(t_tok_every_allocation_may_fail) {
     const char *const path = rex_test_file("torture.json", json, sizeof json - 1);
     REX_TORTURE(whole_life(path));
     REX_TORTURE(build_life());
+    REX_TORTURE(json_life());
 }
 END_TEST
 
 REX_TEST_MAIN("tokenizer", t_tok_every_component_as_the_reference, t_tok_gpt2, t_tok_smollm2,
               t_tok_qwen25, t_tok_gguf_as_sentencepiece, t_tok_gguf_as_its_tokenizer_json,
-              t_tok_scanners_are_their_patterns,
+              t_tok_gguf_as_files_of_a_folder, t_tok_scanners_are_their_patterns,
               t_tok_any_bytes_come_back, t_tok_long_words_merge_as_short_ones,
               t_tok_one_long_word_is_quick, t_tok_build_characters, t_tok_broken_files_are_named,
-              t_tok_unknown_keys_are_told, t_tok_broken_ggufs_are_named,
-              t_chat_as_the_templates, t_chat_is_recognised, t_chat_of_a_model_and_its_ids,
-              t_chat_bad_roles_are_named,
+              t_tok_unknown_keys_are_told, t_tok_broken_ggufs_are_named, t_chat_as_the_templates,
+              t_chat_is_recognised, t_chat_of_a_model_and_its_ids, t_chat_bad_roles_are_named,
               t_tok_every_allocation_may_fail)

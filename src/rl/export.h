@@ -26,4 +26,9 @@ REX_MUST rex_status rex_export_row(rex_exporting *x, const rex_weight *w, int64_
 /* Writes the GGUF file x->o.out; whole or not at all, and read back before it has its name. */
 REX_MUST rex_status rex_export_gguf(rex_exporting *x, rex_err *e);
 
+/* The tokenizer of a GGUF file as the texts of tokenizer.json and tokenizer_config.json; p NULL,
+ * with the reason as a warning, where the file has none or one that has no such form. */
+REX_MUST rex_status rex_export_tokenizer(const rex_gguf *g, const char *path, rex_arena *a,
+                                         rex_str *tokenizer, rex_str *config, rex_err *e);
+
 #endif

@@ -4,7 +4,8 @@
  * the common converters write and gguf_config.c reads: rows of q and k interleaved where the
  * architecture has it so, norms as 1 + w, frequency factors as tensors. What GGUF derives by rule
  * (which layers slide, how scores are scaled) must follow from the rule: the file is read back and
- * its shape compared with the model's, member by member, before it gets its name.
+ * its shape compared with the model's, member by member, before it gets its name. And the way back
+ * for the one part that weights do not hold: the tokenizer of a GGUF file as files of a folder.
  */
 #include "export.h"
 
@@ -331,4 +332,22 @@ rex_status rex_export_gguf(rex_exporting *x, rex_err *e) {
         s = rex_fail(e, REX_EIO, -1, "%s: cannot be renamed: %s", part.p, strerror(errno));
     if (s != REX_OK) (void)unlink(part.p);
     return s;
+}
+
+/* ---- and back: the tokenizer of a GGUF base ------------------------------------------------- */
+
+rex_status rex_export_tokenizer(const rex_gguf *g, const char *path, rex_arena *a,
+                                rex_str *tokenizer, rex_str *config, rex_err *e) {
+    rex_tok *t = NULL;
+    rex_err why = {.at = -1};
+    *tokenizer = *config = (rex_str){NULL, 0};
+    if (!rex_gguf_meta_find(g, "tokenizer.ggml.model")) return REX_OK;
+    rex_status s = rex_tok_open(path, &t, &why);
+    if (s == REX_OK) s = rex_tok_put_json(t, path, a, tokenizer, config, &why);
+    rex_tok_close(t);
+    if (s == REX_OK) return REX_OK;
+    *tokenizer = *config = (rex_str){NULL, 0};
+    if (s != REX_EUNSUP) return rex_fail(e, s, why.at, "%s", why.text);
+    rex_say(REX_LOG_WARN, "%s", why.text);
+    return REX_OK;
 }

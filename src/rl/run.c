@@ -5,6 +5,7 @@
  * after that is the same whether there was a model or not.
  */
 #include "../model/adapter.h"
+#include "export.h"
 #include "run.h"
 
 #include <errno.h>
@@ -215,6 +216,13 @@ rex_status rex_run_side(rex_run *r, const char *tokenizer, const char *dtype, re
     if (stat(from, &sb) == 0 && S_ISDIR(sb.st_mode))
         for (size_t i = 0; i < sizeof text / sizeof *text; i++)
             REX_TRY(add_side(r, a, from, text[i], e));
+    if (whole && !given && r->model->src.gguf) {
+        static const char *const name[] = {"tokenizer.json", "tokenizer_config.json"};
+        rex_str made[2] = {{NULL, 0}};
+        REX_TRY(rex_export_tokenizer(r->model->src.gguf, r->base, a, &made[0], &made[1], e));
+        for (int i = 0; i < 2 && made[i].p; i++)
+            r->side[r->n_side++] = (rex_side_file){.name = name[i], .text = made[i]};
+    }
     if (whole && stat(r->base, &sb) == 0 && S_ISDIR(sb.st_mode))
         REX_TRY(add_side(r, a, r->base, "generation_config.json", e));
     return REX_OK;

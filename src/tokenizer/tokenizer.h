@@ -25,5 +25,9 @@ struct rex_gguf_out;
  * REX_EUNSUP, with the reason, where GGUF cannot say exactly what it does. */
 REX_MUST rex_status rex_tok_put_gguf(const rex_tok *t, const char *what, struct rex_gguf_out *out,
                                      rex_err *e);
+/* The texts of a tokenizer.json and a tokenizer_config.json that do what a byte-level tokenizer
+ * does. REX_EUNSUP, with the reason, where they cannot say exactly that. */
+REX_MUST rex_status rex_tok_put_json(const rex_tok *t, const char *what, rex_arena *a,
+                                     rex_str *tokenizer, rex_str *config, rex_err *e);
 
 #endif

@@ -239,9 +239,12 @@ class Lora(repexp.Case):
         for path in models:
             out = self.path("t.gguf")
             self.ok("export", "--model", path, "--out", out)
+            back = self.path("back")        # and into the files of a folder again
+            self.ok("merge", "--model", out, "--out", back)
+            self.assertTrue(os.path.exists(os.path.join(back, "tokenizer_config.json")))
             for more in ((), ("--special",)):
-                ids = [self.ok("tokenize", "--model", m, "--text", text, "--json", *more).out for m in (path, out)]
-                self.assertEqual(*ids)
+                ids = {self.ok("tokenize", "--model", m, "--text", text, "--json", *more).out for m in (path, out, back)}
+                self.assertEqual(len(ids), 1)
         bad = self.path("lstrip")
         shutil.copytree(models[0], bad)
         name = os.path.join(bad, "tokenizer.json")

@@ -139,7 +139,8 @@ test-slow torture fuzz: all
 bench: bench-programs
 	@BUILD=$(OUT) python3 scripts/bench.py --write
 bench-programs: $(BENCH)
-bench-%: bench-programs
+bench-%:
+	@needs=$$(BUILD=$(OUT) python3 scripts/bench.py --needs $*) && $(MAKE) --no-print-directory $$needs
 	@BUILD=$(OUT) python3 scripts/bench.py $*
 lint:
 	@sh scripts/lint.sh full

@@ -12,17 +12,14 @@
  * processor time, so that a busy machine disturbs little; with more they are wall time.
  */
 #include "../src/gen/gen.h"
+#include "ceiling.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 typedef struct {
     const char *name, *type;
@@ -40,100 +37,19 @@ static void die(const rex_err *e) {
     exit(1);
 }
 
-static bool busy_clock; /* processor time */
-
-static double now(void) {
-    struct timespec t;
-    if (!busy_clock || clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) != 0) return rex_clock();
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- ceilings ---------------------------------------------------------------------------- */
 
-enum { READ_BYTES = 256 << 20, PEAK_ROUNDS = 1 << 20, READ_PART = 1 << 20 };
+enum { READ_BYTES = 256 << 20 };
 
 static float *read_buf;
 static volatile float sink;
-
-#if defined(__x86_64__)
-__attribute__((target("avx512f"))) static void peak_512(void) {
-    __m512 a[12];
-    const __m512 x = _mm512_set1_ps(1.0F + 1e-7F), y = _mm512_set1_ps(1e-9F);
-    for (int i = 0; i < 12; i++) a[i] = _mm512_set1_ps((float)i);
-    for (int r = 0; r < PEAK_ROUNDS; r++)
-#pragma GCC unroll 12
-        for (int i = 0; i < 12; i++) a[i] = _mm512_fmadd_ps(a[i], x, y);
-    __m512 s = a[0];
-    for (int i = 1; i < 12; i++) s = _mm512_add_ps(s, a[i]);
-    sink = _mm512_reduce_add_ps(s);
-}
-
-__attribute__((target("avx2,fma"))) static void peak_256(void) {
-    __m256 a[12];
-    const __m256 x = _mm256_set1_ps(1.0F + 1e-7F), y = _mm256_set1_ps(1e-9F);
-    for (int i = 0; i < 12; i++) a[i] = _mm256_set1_ps((float)i);
-    for (int r = 0; r < PEAK_ROUNDS; r++)
-#pragma GCC unroll 12
-        for (int i = 0; i < 12; i++) a[i] = _mm256_fmadd_ps(a[i], x, y);
-    float out[8];
-    _mm256_storeu_ps(out, a[0]);
-    sink = out[0];
-}
-
-__attribute__((target("avx2"))) static void read_256(const float *p, size_t n) {
-    __m256i s[8];
-    for (int i = 0; i < 8; i++) s[i] = _mm256_setzero_si256();
-    for (size_t k = 0; k + 64 <= n; k += 64)
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; i++)
-            s[i] = _mm256_xor_si256(
-                s[i], _mm256_load_si256((const __m256i *)(const void *)(p + k + 8 * i)));
-    for (int i = 1; i < 8; i++) s[0] = _mm256_xor_si256(s[0], s[i]);
-    int out[8];
-    _mm256_storeu_si256((__m256i *)(void *)out, s[0]);
-    sink = (float)out[0];
-}
-#endif
-
-static int lanes;
-
-static void peak_item(void *ud, size_t item, int worker) {
-    (void)ud;
-    (void)item;
-    (void)worker;
-#if defined(__x86_64__)
-    if (lanes == 16) peak_512();
-    else peak_256();
-#endif
-}
-
-static void read_item(void *ud, size_t item, int worker) {
-    (void)ud;
-    (void)worker;
-    const float *p = read_buf + item * (READ_PART / 4);
-#if defined(__x86_64__)
-    read_256(p, READ_PART / 4);
-#else
-    float s = 0.0F;
-    for (size_t i = 0; i < READ_PART / 4; i++) s += p[i];
-    sink = s;
-#endif
-}
 
 typedef struct {
     double flops, bytes; /* per second */
 } ceiling;
 
 static ceiling measure(rex_pool *pool) {
-    const int n = pool ? rex_pool_size(pool) : 1;
-    double t = now();
-    rex_pool_run(pool, (size_t)n * 4, peak_item, NULL);
-    ceiling c;
-    c.flops = 2.0 * lanes * 12 * (double)PEAK_ROUNDS * n * 4 / (now() - t);
-    t = now();
-    rex_pool_run(pool, READ_BYTES / READ_PART, read_item, NULL);
-    c.bytes = (double)READ_BYTES / (now() - t);
-    return c;
+    return (ceiling){ceiling_flops(pool, CEILING_LONG), ceiling_read(pool, read_buf, READ_BYTES)};
 }
 
 /* ---- a model with random weights --------------------------------------------------------- */
@@ -295,11 +211,11 @@ static double prefill(setup *u, rex_ctx *c, int n, double *least, ceiling at) {
     const int32_t seq = rex_seq_open(c);
     for (int i = 0; i < n; i++) row[i] = (rex_row){seq, (i * 7919 + 13) % u->s->vocab};
     rex_err e;
-    const double t = now();
+    const double t = ceiling_now();
     if (rex_ctx_step(c, row, n, &e) != REX_OK) die(&e);
     const float *x = rex_ctx_state(c, n - 1);
     sink = rex_ctx_head(c, &x, 1)[0];
-    const double took = now() - t;
+    const double took = ceiling_now() - t;
     rex_seq_close(c, seq);
     double flops = 2 * u->weights * n + 2 * u->head;
     for (int i = 1; i <= n; i++) flops += attn(u->s, i);
@@ -312,7 +228,7 @@ static double decode(setup *u, rex_ctx *c, int n, double *least, ceiling at) {
     rex_err e;
     int32_t token = 1;
     *least = 0.0;
-    const double t = now();
+    const double t = ceiling_now();
     for (int i = 0; i < n; i++) {
         const rex_row row = {seq, token};
         if (rex_ctx_step(c, &row, 1, &e) != REX_OK) die(&e);
@@ -322,7 +238,7 @@ static double decode(setup *u, rex_ctx *c, int n, double *least, ceiling at) {
         *least += floor_of(at, 2 * (u->weights + u->head) + attn(u->s, i + 1),
                            u->block_bytes + u->head_bytes + kv);
     }
-    const double took = now() - t;
+    const double took = ceiling_now() - t;
     rex_seq_close(c, seq);
     return took;
 }
@@ -356,9 +272,9 @@ static double samples(setup *u, rex_engine *g, double *least, ceiling at) {
     const rex_gen_prompt p = {1, ids, PROMPT, 0, SAMPLES};
     rex_err e;
     size_t got = 0;
-    const double t = now();
+    const double t = ceiling_now();
     if (rex_gen_run(g, &p, 1, drop, &got, &e) != REX_OK) die(&e);
-    const double took = now() - t;
+    const double took = ceiling_now() - t;
     if (got != (size_t)SAMPLES * NEW) exit(1);
     double flops = 2 * u->weights * PROMPT + 2 * u->head;
     for (int i = 1; i <= PROMPT; i++) flops += attn(u->s, i);
@@ -503,13 +419,10 @@ static void load_scene(setup *u, const char *format, double open_s, double rss, 
     rex_ctx *c = NULL;
     rex_err e;
     double least;
-    const bool was = busy_clock;
-    busy_clock = false;
-    const double t = now();
+    const double t = rex_clock();
     if (rex_ctx_open(u->m, u->pool, &o, &c, &e) != REX_OK) die(&e);
     prefill(u, c, 16, &least, (ceiling){1.0, 1.0});
-    const double first = now() - t;
-    busy_clock = was;
+    const double first = rex_clock() - t;
     printf("{\"bench\":\"engine\",\"shape\":\"%s\",\"format\":\"%s\",\"threads\":%d,\"scene\":"
            "\"load\",\"open_s\":%.3f,\"first_token_s\":%.3f,\"panels_mib\":%.0f,\"rss_mib\":%.0f,"
            "\"peak_rss_mib\":%.0f}\n",
@@ -529,7 +442,6 @@ int main(int argc, char **argv) {
     const char *format = argc > 2 ? argv[2] : "bf16";
     const shape *s = find_shape(argc > 1 ? argv[1] : "135m");
     setup u = {.s = s, .threads = argc > 3 ? atoi(argv[3]) : 1};
-    busy_clock = u.threads == 1;
     int repeats = argc > 4 ? atoi(argv[4]) : 3;
     const char *scenes = argc > 5 ? argv[5] : "pds";
     if (repeats < 1 || repeats > MAX_REPEATS) repeats = MAX_REPEATS;
@@ -550,7 +462,7 @@ int main(int argc, char **argv) {
     if (rex_model_open(path, &o, u.pool, &u.m, &e) != REX_OK) die(&e);
     const double open_s = rex_clock() - t;
     const double rss = status_mib("VmRSS:"), peak_rss = status_mib("VmHWM:");
-    lanes = strcmp(u.m->kern.name, "avx512") == 0 ? 16 : 8;
+    ceiling_open(u.m->kern.name, u.threads);
     read_buf = rex_mem_take(READ_BYTES, 1, &e);
     if (!read_buf) die(&e);
     memset(read_buf, 1, READ_BYTES);

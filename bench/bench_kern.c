@@ -12,14 +12,11 @@
  * for.
  */
 #include "../src/kernels/kern.h"
+#include "ceiling.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 #if __has_include(<cblas.h>) && defined(REX_BENCH_BLAS)
 #include <cblas.h>
 void openblas_set_num_threads(int n);
@@ -48,100 +45,11 @@ static void *need(size_t bytes) {
     return p;
 }
 
-/* With one thread its processor time, which a busy neighbour does not lengthen. */
-static double now(void) {
-    struct timespec t;
-    if (threads > 1) return rex_clock();
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- ceilings ---------------------------------------------------------------------------- */
 
-#define PEAK_STEPS 50000
-static float sink[64];
+static double peak_gflops(void) { return ceiling_flops(pool, CEILING_SHORT) / 1e9; }
 
-#if defined(__x86_64__)
-__attribute__((target("avx512f"))) static void peak_512(float *out) {
-    __m512 a[12];
-    const __m512 x = _mm512_set1_ps(out[0]);
-    const __m512 y = _mm512_set1_ps(out[1]);
-    for (int i = 0; i < 12; i++) a[i] = _mm512_set1_ps((float)i);
-    for (int k = 0; k < PEAK_STEPS; k++)
-#pragma GCC unroll 12
-        for (int i = 0; i < 12; i++) a[i] = _mm512_fmadd_ps(x, y, a[i]);
-    for (int i = 1; i < 12; i++) a[0] = _mm512_add_ps(a[0], a[i]);
-    out[2] = _mm512_reduce_add_ps(a[0]);
-}
-
-__attribute__((target("avx2,fma"))) static void peak_256(float *out) {
-    __m256 a[12];
-    const __m256 x = _mm256_set1_ps(out[0]);
-    const __m256 y = _mm256_set1_ps(out[1]);
-    for (int i = 0; i < 12; i++) a[i] = _mm256_set1_ps((float)i);
-    for (int k = 0; k < PEAK_STEPS; k++)
-#pragma GCC unroll 12
-        for (int i = 0; i < 12; i++) a[i] = _mm256_fmadd_ps(x, y, a[i]);
-    for (int i = 1; i < 12; i++) a[0] = _mm256_add_ps(a[0], a[i]);
-    out[2] = _mm256_cvtss_f32(a[0]);
-}
-#endif
-
-static void peak_one(void *ud, size_t item, int worker) {
-    float *out = sink + 16 * (worker % 4);
-    (void)ud;
-    (void)item;
-#if defined(__x86_64__)
-    if (strcmp(kern.name, "avx512") == 0)
-        peak_512(out);
-    else
-        peak_256(out);
-#else
-    out[2] += 1.0f;
-#endif
-}
-
-static double peak_gflops(void) {
-    const double lanes = strcmp(kern.name, "avx512") == 0 ? 16.0 : 8.0;
-    const double t = now();
-    rex_pool_run(pool, (size_t)threads * 4, peak_one, NULL);
-    return 4.0 * threads * PEAK_STEPS * 12.0 * lanes * 2.0 / (now() - t) / 1e9;
-}
-
-#define READ_PIECES 64
-
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static float read_256(const float *p, size_t n) {
-    __m256i a[4] = { { 0 } };
-    for (size_t i = 0; i < n; i += 64) {
-        _mm_prefetch((const char *)(p + i) + 4096, _MM_HINT_T0);
-        _mm_prefetch((const char *)(p + i) + 4160, _MM_HINT_T0);
-        _mm_prefetch((const char *)(p + i) + 4224, _MM_HINT_T0);
-        _mm_prefetch((const char *)(p + i) + 4288, _MM_HINT_T0);
-#pragma GCC unroll 8
-        for (int k = 0; k < 8; k++)
-            a[k % 4] = _mm256_or_si256(a[k % 4], _mm256_loadu_si256((const void *)(p + i + 8 * k)));
-    }
-    a[0] = _mm256_or_si256(_mm256_or_si256(a[0], a[1]), _mm256_or_si256(a[2], a[3]));
-    return (float)_mm256_extract_epi32(a[0], 0);
-}
-#endif
-
-static void read_one(void *ud, size_t item, int worker) {
-    const size_t n = READ_BYTES / sizeof(float) / READ_PIECES;
-    (void)ud;
-#if defined(__x86_64__)
-    sink[16 * (worker % 4) + 3] = read_256(big + item * n, n);
-#else
-    sink[16 * (worker % 4) + 3] = (float)kern.sumsq(big + item * n, (int64_t)n);
-#endif
-}
-
-static double read_gbs(void) {
-    const double t = now();
-    rex_pool_run(pool, READ_PIECES, read_one, NULL);
-    return (double)READ_BYTES / (now() - t) / 1e9;
-}
+static double read_gbs(void) { return ceiling_read(pool, big, READ_BYTES) / 1e9; }
 
 /* ---- lines ------------------------------------------------------------------------------- */
 
@@ -167,11 +75,11 @@ static void measure(const char *name, double flops, double bytes, work_fn fn, vo
     double best = 1e30;
     fn(ud); /* warm */
     peak_now = peak_gflops();
-    const double begin = now();
-    for (int r = 0; r < 2 || (r < 50 && now() - begin < 0.02); r++) {
-        const double t = now();
+    const double begin = ceiling_now();
+    for (int r = 0; r < 2 || (r < 50 && ceiling_now() - begin < 0.02); r++) {
+        const double t = ceiling_now();
         fn(ud);
-        const double s = now() - t;
+        const double s = ceiling_now() - t;
         if (s < best) best = s;
     }
     peak_now = (peak_now + peak_gflops()) / 2.0;
@@ -482,6 +390,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "bench_kern: threads, rounds (1..%d), products|rows\n", MAX_ROUNDS);
         return 2;
     }
+    ceiling_open(kern.name, threads);
     const uint64_t fp = rex_fp_enter();
     scratch = need((size_t)threads * (REX_GEMM_SCRATCH > ((size_t)4 << 20) ? REX_GEMM_SCRATCH
                                                                              : (size_t)4 << 20));

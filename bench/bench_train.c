@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * bench_train.c: one optimiser step (forward, backward, AdamW) of the shapes that
- * bench/torch_train.py trains, in the same units. Around each timed step the peak of the same
- * threads is measured by a product that lives in the first-level cache, so a share of the floor is
- * a share of that minute.
+ * bench_train.c: optimiser steps (forward, backward, AdamW) of the shapes that
+ * bench/torch_train.py trains. The floor of a step is its FLOPs over the FMA peak of the same
+ * threads, measured right before and right after it, so a share of the floor is a share of that
+ * minute. With one thread seconds are processor time, with more those of the wall.
  *
- *     bench_train SHAPE THREADS STEPS [bf16] [redo=N] [micro=N] [seqs=N]   one JSON line on stdout
+ *     bench_train SHAPE THREADS STEPS [bf16] [redo=N] [micro=N] [seqs=N] [serve]
  *
- * micro: sequences of one batch; STEPS 0: one step, for its peak memory.
+ * SHAPE 135m|tiny|countdown; redo: layers computed again; seqs: documents of a step; micro: of a
+ * batch. One JSON line on stdout, of STEPS steps behind one that warms up; 0: that one itself, for
+ * its memory. serve: steps on demand instead, a JSON line for each line read (bench/turns.py).
  */
 #include "../src/rl/optim.h"
+#include "ceiling.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+enum { MOST = 64 };
 
 typedef struct {
     const char *name;
@@ -34,40 +39,7 @@ static void die(const rex_err *e) {
     exit(1);
 }
 
-/* ---- the floor --------------------------------------------------------------------------- */
-
-enum { PEAK_M = 48, PEAK_K = 128, PEAK_ROUNDS = 2000 };
-
-typedef struct {
-    const rex_kern *k;
-    float *x, *w, *y;
-    char *scratch;
-} peak_job;
-
-static void peak_work(void *ud, size_t item, int worker) {
-    (void)item;
-    const peak_job *const p = ud;
-    const rex_gemm j = {.m = PEAK_M,
-                        .n = REX_PANEL,
-                        .k = PEAK_K,
-                        .x = p->x,
-                        .x_row = PEAK_K,
-                        .x_col = 1,
-                        .w = {.type = REX_K_F32, .n = REX_PANEL, .k = PEAK_K, .data = p->w},
-                        .y = p->y + (size_t)worker * PEAK_M * REX_PANEL,
-                        .y_row = REX_PANEL,
-                        .y_panel = REX_PANEL};
-    for (int i = 0; i < PEAK_ROUNDS; i++)
-        p->k->gemm(&j, 0, PEAK_M, 0, 1, p->scratch + (size_t)worker * REX_GEMM_SCRATCH);
-}
-
-static double peak_of(rex_pool *pool, peak_job *p) {
-    const int n = rex_pool_size(pool);
-    const double start = rex_clock();
-    rex_pool_run(pool, (size_t)n, peak_work, p);
-    return 2.0 * PEAK_ROUNDS * PEAK_M * REX_PANEL * PEAK_K * n / (rex_clock() - start);
-}
-
+/* Multiply-adds of a step twice: forward once, backward two times that, nothing computed again. */
 static double flops_of(const shape *s) {
     const double hd = (double)s->width / s->heads, t = s->positions;
     const double layer = s->width * (s->heads + 2.0 * s->kv) * hd + (double)s->width * s->width +
@@ -98,7 +70,8 @@ typedef struct {
     rex_optim *o;
     rex_row *row;
     int32_t *idx, *target;
-    int micro;
+    int micro, redo;
+    bool bf16, serve;
     double forward, backward, adamw;
 } rig;
 
@@ -106,12 +79,12 @@ static double step(rig *r) {
     rex_err e;
     const int T = r->s->positions, n = r->s->seqs;
     double denominator = (double)n * T, norm = 0.0;
-    const double start = rex_clock();
+    const double start = ceiling_now();
     rex_grads_zero(r->g, r->pool);
     r->forward = r->backward = 0.0;
     for (int at = 0; at < n; at += r->micro) {
         const int docs = n - at < r->micro ? n - at : r->micro;
-        const double t0 = rex_clock();
+        const double t0 = ceiling_now();
         for (int k = 0; k < docs; k++) {
             const int32_t seq = rex_seq_open(r->c);
             for (int t = 0; t < T; t++) {
@@ -121,18 +94,18 @@ static double step(rig *r) {
             }
         }
         if (rex_ctx_step(r->c, r->row, docs * T, &e) != REX_OK) die(&e);
-        const double t1 = rex_clock();
+        const double t1 = ceiling_now();
         if (rex_back_run(r->b, r->idx, r->target + (size_t)at * (size_t)T, (int64_t)docs * T, loss,
                          &denominator, &e) != REX_OK)
             die(&e);
         for (int k = 0; k < docs; k++) rex_seq_close(r->c, r->row[k * T].seq);
         r->forward += t1 - t0;
-        r->backward += rex_clock() - t1;
+        r->backward += ceiling_now() - t1;
     }
-    const double t2 = rex_clock();
+    const double t2 = ceiling_now();
     if (rex_optim_step(r->o, r->pool, &norm, &e) != REX_OK) die(&e);
-    r->adamw = rex_clock() - t2;
-    return rex_clock() - start;
+    r->adamw = ceiling_now() - t2;
+    return ceiling_now() - start;
 }
 
 static void make_config(const shape *s, const char *path) {
@@ -148,13 +121,13 @@ static void make_config(const shape *s, const char *path) {
     fclose(f);
 }
 
-static void open_rig(rig *r, bool bf16, int redo, const char *dir) {
+static void open_rig(rig *r, const char *dir) {
     rex_err e;
     const int T = r->s->positions;
     rex_model_opts mo;
     rex_model_defaults(&mo);
     mo.init = true;
-    mo.compute = bf16 ? REX_COMPUTE_BF16 : REX_COMPUTE_F32;
+    mo.compute = r->bf16 ? REX_COMPUTE_BF16 : REX_COMPUTE_F32;
     rex_ctx_opts co;
     rex_ctx_defaults(&co);
     co.rows = r->micro * T;
@@ -162,7 +135,7 @@ static void open_rig(rig *r, bool bf16, int redo, const char *dir) {
     co.per_seq = T;
     co.cache = (int64_t)r->micro * ((T + 31) / 32 * 32);
     co.keep = true;
-    co.redo = redo;
+    co.redo = r->redo;
     rex_optim_opts oo;
     rex_optim_defaults(&oo);
     oo.lr = 1e-4;
@@ -182,30 +155,98 @@ static void open_rig(rig *r, bool bf16, int redo, const char *dir) {
             (int32_t)rex_rand_below(key, REX_STREAM_TEST, (uint32_t)i, 0, 0, (uint64_t)r->s->vocab);
 }
 
+/* ---- report ------------------------------------------------------------------------------ */
+
 static int by_size(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-int main(int argc, char **argv) {
-    enum { MOST = 64 };
-    rig r = {.s = NULL};
+/* One step between two measurements of the peak, whose mean is left in `peak`. */
+static double timed_step(rig *r, double *peak) {
+    const double before = ceiling_flops(r->pool, CEILING_LONG);
+    const double took = step(r);
+    *peak = (before + ceiling_flops(r->pool, CEILING_LONG)) / 2;
+    return took;
+}
+
+static long peak_mib(void) {
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    return use.ru_maxrss / 1024;
+}
+
+static void print_setting(const rig *r) {
+    printf("{\"ours\": \"repexp %s\", \"shape\": \"%s\", \"dtype\": \"%s\", \"threads\": %d, "
+           "\"redo\": %d, \"seqs\": %d, \"micro\": %d, ",
+           r->m->kern.name, r->s->name, r->bf16 ? "bf16" : "f32", ceiling_threads, r->redo,
+           r->s->seqs, r->micro);
+}
+
+static void report(rig *r, int steps) {
+    double took[MOST], share[MOST], peak = 0.0;
+    const double flops = flops_of(r->s), tok = (double)r->s->seqs * r->s->positions;
+    took[0] = timed_step(r, &peak);
+    share[0] = flops / took[0] / peak;
+    for (int i = 0; i < steps; i++) {
+        took[i] = timed_step(r, &peak);
+        share[i] = flops / took[i] / peak;
+    }
+    if (steps == 0) steps = 1;
+    qsort(took, (size_t)steps, sizeof *took, by_size);
+    qsort(share, (size_t)steps, sizeof *share, by_size);
+    print_setting(r);
+    printf("\"tok_s\": %.1f, \"tok_s_low\": %.1f, \"tok_s_high\": %.1f, \"floor_share\": %.4f, "
+           "\"forward_s\": %.4f, \"backward_s\": %.4f, \"adamw_s\": %.4f, "
+           "\"peak_gflops\": %.1f, \"peak_mib\": %ld}\n",
+           tok / took[steps / 2], tok / took[steps - 1], tok / took[0], share[steps / 2],
+           r->forward, r->backward, r->adamw, peak / 1e9, peak_mib());
+}
+
+static void serve(rig *r) {
+    char line[256];
+    double peak = 0.0;
+    while (fgets(line, sizeof line, stdin)) {
+        const double took = timed_step(r, &peak);
+        print_setting(r);
+        printf("\"tokens\": %d, \"flops\": %.6g, \"seconds\": %.6f, \"peak_gflops\": %.2f, "
+               "\"peak_mib\": %ld}\n",
+               r->s->seqs * r->s->positions, flops_of(r->s), took, peak / 1e9, peak_mib());
+        fflush(stdout);
+    }
+}
+
+static int count_of(const char *arg, const char *name, int otherwise) {
+    const size_t n = strlen(name);
+    return strncmp(arg, name, n) == 0 ? (int)strtol(arg + n, NULL, 10) : otherwise;
+}
+
+static bool take_args(rig *r, shape *own, int argc, char **argv, int *threads, int *steps) {
     for (size_t i = 0; argc > 3 && i < sizeof SHAPES / sizeof *SHAPES; i++)
-        if (strcmp(argv[1], SHAPES[i].name) == 0) r.s = &SHAPES[i];
-    if (!r.s) return 2;
-    const int threads = (int)strtol(argv[2], NULL, 10);
-    int steps = (int)strtol(argv[3], NULL, 10), redo = 0;
-    steps = steps < 0 ? 0 : steps > MOST ? MOST : steps;
-    bool bf16 = false;
-    shape own = *r.s;
-    r.s = &own;
-    for (int i = 4; i < argc; i++)
-        if (strncmp(argv[i], "seqs=", 5) == 0) own.seqs = (int)strtol(argv[i] + 5, NULL, 10);
-    r.micro = own.seqs;
+        if (strcmp(argv[1], SHAPES[i].name) == 0) *own = SHAPES[i];
+    if (!own->name) return false;
+    r->s = own;
+    *threads = (int)strtol(argv[2], NULL, 10);
+    *steps = (int)strtol(argv[3], NULL, 10);
+    for (int i = 4; i < argc; i++) own->seqs = count_of(argv[i], "seqs=", own->seqs);
+    r->micro = own->seqs;
     for (int i = 4; i < argc; i++) {
-        if (strcmp(argv[i], "bf16") == 0) bf16 = true;
-        if (strncmp(argv[i], "redo=", 5) == 0) redo = (int)strtol(argv[i] + 5, NULL, 10);
-        if (strncmp(argv[i], "micro=", 6) == 0) r.micro = (int)strtol(argv[i] + 6, NULL, 10);
+        if (strcmp(argv[i], "bf16") == 0) r->bf16 = true;
+        if (strcmp(argv[i], "serve") == 0) r->serve = true;
+        r->redo = count_of(argv[i], "redo=", r->redo);
+        r->micro = count_of(argv[i], "micro=", r->micro);
+    }
+    return *threads > 0 && *steps >= 0 && *steps <= MOST && own->seqs > 0 && r->micro > 0;
+}
+
+int main(int argc, char **argv) {
+    rig r = {.s = NULL};
+    shape own = {.name = NULL};
+    int threads = 0, steps = 0;
+    if (!take_args(&r, &own, argc, argv, &threads, &steps)) {
+        fprintf(stderr, "bench_train: SHAPE (135m, tiny, countdown), THREADS, STEPS (0..%d)\n",
+                MOST);
+        return 2;
     }
     char dir[] = "/tmp/bench_train.XXXXXX", path[64];
     rex_err e;
@@ -213,38 +254,11 @@ int main(int argc, char **argv) {
     snprintf(path, sizeof path, "%s/config.json", dir);
     make_config(r.s, path);
     if (rex_pool_open(threads, &r.pool, &e) != REX_OK) die(&e);
-    open_rig(&r, bf16, redo, dir);
+    open_rig(&r, dir);
     unlink(path);
     rmdir(dir);
-    peak_job p = {&r.m->kern, rex_mem_take(PEAK_M * PEAK_K, 4, &e),
-                  rex_mem_take(REX_PANEL * PEAK_K, 4, &e),
-                  rex_mem_take((size_t)threads * PEAK_M * REX_PANEL, 4, &e),
-                  rex_mem_take((size_t)threads, REX_GEMM_SCRATCH, &e)};
-    if (!p.x || !p.w || !p.y || !p.scratch) die(&e);
-    double took[MOST], share[MOST], peak = peak_of(r.pool, &p);
-    took[0] = step(&r);
-    share[0] = flops_of(r.s) / took[0] / peak;
-    for (int i = 0; i < steps; i++) {
-        const double before = peak_of(r.pool, &p);
-        took[i] = step(&r);
-        peak = (before + peak_of(r.pool, &p)) / 2;
-        share[i] = flops_of(r.s) / took[i] / peak;
-    }
-    struct rusage use;
-    getrusage(RUSAGE_SELF, &use);
-    if (steps == 0) steps = 1;
-    qsort(took, (size_t)steps, sizeof *took, by_size);
-    qsort(share, (size_t)steps, sizeof *share, by_size);
-    const double tok = (double)r.s->seqs * r.s->positions;
-    printf(
-        "{\"ours\": \"repexp %s\", \"shape\": \"%s\", \"dtype\": \"%s\", \"threads\": %d, "
-        "\"redo\": %d, "
-        "\"seqs\": %d, \"micro\": %d, \"tok_s\": %.1f, \"tok_s_low\": %.1f, \"tok_s_high\": %.1f, "
-        "\"floor_share\": %.4f, "
-        "\"forward_s\": %.4f, \"backward_s\": %.4f, \"adamw_s\": %.4f, \"peak_gflops\": %.1f, "
-        "\"peak_mib\": %ld}\n",
-        r.m->kern.name, r.s->name, bf16 ? "bf16" : "f32", threads, redo, own.seqs, r.micro,
-        tok / took[steps / 2], tok / took[steps - 1], tok / took[0], share[steps / 2], r.forward,
-        r.backward, r.adamw, peak / 1e9, use.ru_maxrss / 1024);
+    ceiling_open(r.m->kern.name, threads);
+    if (r.serve) serve(&r);
+    else report(&r, steps);
     return 0;
 }

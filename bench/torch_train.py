@@ -3,11 +3,15 @@
 user would write it today: scaled-dot-product attention, fused AdamW, optionally torch.compile.
 
 One JSON line per setting on stdout: tokens per second (median and spread over steps), the share of
-the FLOP floor given by --peak (GFLOP/s of one thread, measured by the caller in the same run).
+the FLOP floor given by --peak (GFLOP/s of all threads, measured by the caller in the same run). With
+--serve steps are made on demand, a JSON line for each line read (bench/turns.py). With one thread
+seconds are processor time, as those of bench_train are.
 """
 import argparse
 import json
+import resource
 import statistics
+import sys
 import time
 
 import torch
@@ -76,6 +80,7 @@ def main():
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--steps", type=int, default=5)
     p.add_argument("--compile", action="store_true")
+    p.add_argument("--serve", action="store_true", help="a step for each line read")
     p.add_argument("--peak", type=float, default=0.0, help="GFLOP/s of all threads together")
     o = p.parse_args()
     torch.set_num_threads(o.threads)
@@ -87,22 +92,34 @@ def main():
         model = model.bfloat16()
     opt = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     run = torch.compile(model) if o.compile else model
+    clock = time.process_time if o.threads == 1 else time.perf_counter
     ids = torch.randint(0, shape[5], (b, t + 1))
 
     def step():
-        start = time.perf_counter()
+        start = clock()
         loss = run(ids[:, :-1], ids[:, 1:])
         loss.backward()
         opt.step()
         opt.zero_grad(set_to_none=False)
-        return time.perf_counter() - start
+        return clock() - start
 
+    def about():
+        return {"rival": "torch " + torch.__version__, "mode": "compile" if o.compile else "eager",
+                "shape": o.shape, "dtype": o.dtype, "threads": o.threads}
+
+    def memory():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+    if o.serve:
+        for _ in sys.stdin:
+            print(json.dumps({**about(), "tokens": b * t, "seconds": step(), "peak_mib": memory()}), flush=True)
+        return
     for _ in range(2):
         step()
     took = [step() for _ in range(o.steps)]
     mid = statistics.median(took)
-    out = {"rival": "torch " + torch.__version__, "shape": o.shape, "dtype": o.dtype, "threads": o.threads,
-           "compile": o.compile, "tok_s": b * t / mid, "tok_s_low": b * t / max(took), "tok_s_high": b * t / min(took)}
+    out = {**about(), "tok_s": b * t / mid, "tok_s_low": b * t / max(took), "tok_s_high": b * t / min(took),
+           "peak_mib": memory()}
     if o.peak:
         out["floor_share"] = flops(shape) / mid / (o.peak * 1e9)
     print(json.dumps(out), flush=True)

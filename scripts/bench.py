@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Runs benchmarks and keeps what they print in docs/performance.md.
 
-    python3 scripts/bench.py [--write] [--quick] [PART...]
+    python3 scripts/bench.py [--write] [--quick] [--needs] [PART...]
       PART      one of PARTS below; without one: all of them
       --write   the output replaces what stands between the part's marks in docs/performance.md
       --quick   fewer repeats and smaller cases: to see that they run, not for the page
+      --needs   nothing is run; the programs that must have been built are printed
 
 BUILD names the build folder (build), PYTHON the interpreter with the rivals (numpy, scikit-learn, torch, tokenizers:
 scripts/venv.sh makes one in .venv). A rival that is not installed is said to be missing, not left out silently."""
@@ -44,6 +45,11 @@ def machine():
         gcc, os.getloadavg()[0])
 
 
+def needs(part):
+    """The programs that a part runs."""
+    return [word for word in PARTS[part][0] if word.startswith(bench(""))]
+
+
 def run(part, quick):
     command, more = PARTS[part]
     if quick:
@@ -76,6 +82,9 @@ def main():
     unknown = [p for p in parts if p not in PARTS]
     if unknown:
         sys.exit("no benchmark %s; there are %s" % (unknown[0], ", ".join(PARTS)))
+    if "--needs" in sys.argv:
+        print(" ".join(sorted({program for part in parts or PARTS for program in needs(part)})))
+        return
     for part in parts or PARTS:
         text = run(part, "--quick" in sys.argv)
         if text is None:

@@ -10,12 +10,18 @@
 #include "base.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
-#define SPIN 1000 /* looks at the counter before sleeping: tens of microseconds */
+/* How a worker waits: it looks at the counter a while, then it looks as often as it gets the
+ * processor and leaves it to whoever else wants it, and sleeps only when nothing comes for long.
+ * Waking up is dear: in a virtual machine a halted processor needs up to a millisecond, and a layer
+ * of a small model has a dozen runs of a few milliseconds each. */
+#define LOOKS 500
+#define PATIENCE 0.003 /* seconds */
 
 #if defined(__x86_64__) || defined(__i386__)
 #define RELAX() __builtin_ia32_pause()
@@ -43,7 +49,7 @@ struct rex_pool {
     void *ud;
     size_t items, chunk;
     atomic_size_t next;
-    atomic_int busy;   /* helpers that have not finished this round */
+    atomic_uint busy;  /* helpers that have not finished this round */
     atomic_uint round; /* raised for each run */
     atomic_bool closing;
 };
@@ -70,13 +76,25 @@ static void work(rex_pool *p, int index) {
     rex_fp_leave(fp);
 }
 
-/* Returns when the round differs from `seen`: looks a while, then sleeps. */
-static unsigned wait_round(rex_pool *p, unsigned seen) {
-    for (int i = 0; i < SPIN; i++) {
-        const unsigned now = atomic_load(&p->round);
-        if (now != seen) return now;
+/* True as soon as *at is (or, with `differs`, is not) `value`; false when it is time to sleep. */
+static bool look(const atomic_uint *at, unsigned value, bool differs) {
+    for (int i = 0; i < LOOKS; i++) {
+        if ((atomic_load(at) != value) == differs) return true;
         RELAX();
     }
+    const double end = rex_clock() + PATIENCE;
+    do {
+        for (int i = 0; i < 8; i++) {
+            if ((atomic_load(at) != value) == differs) return true;
+            sched_yield();
+        }
+    } while (rex_clock() < end);
+    return false;
+}
+
+/* Returns when the round differs from `seen`. */
+static unsigned wait_round(rex_pool *p, unsigned seen) {
+    if (look(&p->round, seen, true)) return atomic_load(&p->round);
     pthread_mutex_lock(&p->lock);
     unsigned now;
     while ((now = atomic_load(&p->round)) == seen) pthread_cond_wait(&p->wake, &p->lock);
@@ -204,13 +222,14 @@ void rex_pool_run(rex_pool *p, size_t n, rex_work_fn fn, void *ud) {
     if (n == 1) {
         work(p, 0);
     } else {
-        atomic_store(&p->busy, p->n - 1);
+        atomic_store(&p->busy, (unsigned)p->n - 1);
         raise_round(p);
         work(p, 0);
-        for (int i = 0; i < SPIN && atomic_load(&p->busy) > 0; i++) RELAX();
-        pthread_mutex_lock(&p->lock);
-        while (atomic_load(&p->busy) > 0) pthread_cond_wait(&p->done, &p->lock);
-        pthread_mutex_unlock(&p->lock);
+        if (!look(&p->busy, 0, false)) {
+            pthread_mutex_lock(&p->lock);
+            while (atomic_load(&p->busy) > 0) pthread_cond_wait(&p->done, &p->lock);
+            pthread_mutex_unlock(&p->lock);
+        }
     }
     pthread_mutex_unlock(&p->run);
 }

@@ -90,6 +90,19 @@ class Ranks(unittest.TestCase):
             self.mpirun(n, "--exact", "--out", str(out))
             self.same(out)
 
+    def test_adapter(self):
+        base = str(self.ref / f"checkpoints/step_{STEPS}")
+        args = ["--model", base, "--lora", "3", "--context", "32", "--data", str(self.data), "--steps", "6", "--seqs", "11",
+                "--lr", "1e-3", "--exact"]
+        one = self.dir / "lora1"
+        for n in (1, 2, 3):
+            out = self.dir / f"lora{n}"
+            r = subprocess.run([*MPIRUN, "-n", str(n), BIN, "sft", *args, "--out", str(out)], capture_output=True, text=True,
+                               timeout=120)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            for name in ("steps.jsonl", "checkpoints/step_6/adapter_model.safetensors", "checkpoints/step_6/state.safetensors"):
+                self.assertTrue(filecmp.cmp(one / name, out / name, shallow=False), name)
+
     def test_fast(self):
         a, b, one = self.dir / "fast_a", self.dir / "fast_b", self.dir / "fast_1"
         more = ["--val", str(self.data), "--eval-every", str(STEPS), "--sample-every", str(STEPS)]

@@ -32,7 +32,11 @@ def bench(name):
 PARTS = {
     "json": ([bench("json")], ["--quick"]),
     "records": ([bench("records")], ["--quick"]),
+    "kern": ([bench("kern"), "1", "7"], None),
+    "tok": ([PYTHON, "scripts/bench_tok.py", bench("tok")], None),
     "engine": (["sh", "bench/engine.sh", bench("gen"), bench("kern")], ["--quick"]),
+    "train": (["sh", "bench/train.sh", bench("train")], ["--quick"]),
+    "select": ([PYTHON, "bench/select_numpy.py", bench("select")], ["--quick"]),
 }
 
 

@@ -42,8 +42,16 @@ class Bench(unittest.TestCase):
                     self.assertTrue(os.path.exists(word) or word == bench.PYTHON, word)
 
     def test_needs(self):
-        p = subprocess.run([sys.executable, "scripts/bench.py", "--needs", "engine"], capture_output=True, text=True)
+        p = subprocess.run([sys.executable, "scripts/bench.py", "--needs", "engine", "kern"], capture_output=True, text=True)
         self.assertEqual(p.stdout.split(), [bench.bench("gen"), bench.bench("kern")])
+
+    def test_train_prints_its_rows(self):
+        rows = [json.loads(x) for x in bench.kept("train").splitlines() if x.startswith("{")]
+        ours = [r for r in rows if "ours" in r]
+        self.assertTrue(ours)
+        for r in ours:
+            self.assertIn(r["shape"], ("135m", "tiny"))
+            self.assertTrue(0 < r["tok_s_low"] <= r["tok_s"] <= r["tok_s_high"])
 
 
 STEP = """import sys, time

@@ -257,6 +257,23 @@ void VEC(strip)(int rows, int64_t cols, int64_t k_len, const float *const *x, co
 
 /* ---- packing rows ------------------------------------------------------------------------ */
 
+/* Rows in tiles as equal as can be: tile i ends at floor((i + 1) rows / tiles), counted without a
+ * division, which would cost a hundredth of a tile. */
+typedef struct {
+    int64_t each, rest, tiles, at;
+} slices;
+
+static slices slices_of(int64_t rows, int64_t tiles) {
+    return (slices){rows / tiles, rows % tiles, tiles, 0};
+}
+
+HOT int next_slice(slices *s) {
+    s->at += s->rest;
+    if (s->at < s->tiles) return (int)s->each;
+    s->at -= s->tiles;
+    return (int)s->each + 1;
+}
+
 /* Where element k of a row goes: in bf16 mode the elements of a pair change places. */
 static int64_t slot(bool bf16, int64_t k) {
     return bf16 ? k ^ 1 : k;
@@ -305,6 +322,31 @@ static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_
         }
     if (j->bf16 && n % 2 != 0)
         for (int r = 0; r < rows; r++) dst[(n - 1) * wide + r] = 0.0f;
+}
+
+/* Tiles of rows m0 .. m1-1 of a transposed operand: its memory is read along, a step of k at a time
+ * for all tiles, because their short pieces of it lie pages apart. */
+static void pack_columns(const rex_gemm *j, int64_t m0, int64_t m1, int64_t k0, int64_t k1,
+                         int64_t tiles, float *dst) {
+    const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0;
+    const slices cut = slices_of(m1 - m0, tiles);
+    for (int64_t k = k0; k < k1; k++) {
+        const float *x = j->x + m0 + k * j->x_col;
+        float *to = dst + slot(j->bf16, k - k0) * TILE_M;
+        slices next = cut;
+        for (int64_t t = 0; t < tiles; t++, to += deep * TILE_M) {
+            const int rows = next_slice(&next);
+            for (int r = 0; r < rows; r += VW) {
+                const int left = rows - r < VW ? rows - r : VW;
+                vf v = v_loadn(x + r, left);
+                if (j->bf16) v = v_near_bf16(v);
+                v_storen(to + r, v, left);
+            }
+            x += rows;
+        }
+    }
+    for (int64_t t = 0; t < tiles && deep > k1 - k0; t++)
+        memset(dst + ((t + 1) * deep - 2) * TILE_M, 0, TILE_M * sizeof *dst);
 }
 
 /* ---- widening panels --------------------------------------------------------------------- */
@@ -578,23 +620,6 @@ static void look_ahead(const rex_gemm *j, int64_t p, int64_t ke, int64_t n, int6
     if (t->pace > 64) t->pace = 64;
 }
 
-/* Rows in tiles as equal as can be: tile i ends at floor((i + 1) rows / tiles), counted without a
- * division, which would cost a hundredth of a tile. */
-typedef struct {
-    int64_t each, rest, tiles, at;
-} slices;
-
-static slices slices_of(int64_t rows, int64_t tiles) {
-    return (slices){rows / tiles, rows % tiles, tiles, 0};
-}
-
-HOT int next_slice(slices *s) {
-    s->at += s->rest;
-    if (s->at < s->tiles) return (int)s->each;
-    s->at -= s->tiles;
-    return (int)s->each + 1;
-}
-
 static void call_rows(const rex_gemm *j, int64_t m, int64_t m1, int64_t p) {
     for (int64_t r = m; r < m1 && r < m + TILE_M; r++) {
         __builtin_prefetch(out_at(j, r, p), 1, 3);
@@ -662,7 +687,9 @@ static void block(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t
         const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0;
         slices next = slices_of(m1 - m0, tiles);
         int64_t m = m0;
-        for (int64_t t = 0; t < tiles; t++) {
+        const bool along = j->x_row == 1 && j->x_col != 1;
+        if (along) pack_columns(j, m0, m1, k0, k1, tiles, a);
+        for (int64_t t = 0; t < tiles && !along; t++) {
             const int rows = next_slice(&next);
             pack_rows(j, m, rows, k0, k1, TILE_M, a + t * deep * TILE_M);
             m += rows;

@@ -16,6 +16,8 @@
 /* Positions whose values are read by all strips of a block before the next ones are. */
 #define V_STEP 64
 #define CALL_LINES 12
+/* Rows of one head lie pages apart: they are called up as many ahead. */
+#define HEAD_ROWS_AHEAD 24
 
 static const float lane_index[LANES] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
@@ -313,7 +315,22 @@ typedef struct {
     float *K, *Kp, *Vp; /* (T, hd); blocks of 32 keys, of 32 values */
     float *P, *D, *Pt, *Dt; /* (rows, ld) and their transposes (positions, ATTN_ROWS or rows) */
     float *Q, *Y;      /* queries and output gradients of the block (rows, hd) */
+    float *dK, *dV;    /* (T, hd) */
 } grad;
+
+/* n rows of one head between a wide matrix and a narrow one. */
+static void copy_rows(float *to, int64_t ldt, const float *from, int64_t ldf, int64_t n,
+                      int64_t hd) {
+    const char *far = (const char *)(ldt > ldf ? to : from);
+    const int64_t apart = (ldt > ldf ? ldt : ldf) * (int64_t)sizeof(float);
+    far += HEAD_ROWS_AHEAD * apart;
+    for (int64_t i = 0; i < n; i++, to += ldt, from += ldf, far += apart) {
+        for (int64_t c = 0; c < hd * 4; c += 64) __builtin_prefetch(far + c, 0, 3);
+        int64_t d = 0;
+        for (; d + VW <= hd; d += VW) v_store(to + d, v_load(from + d));
+        if (d < hd) v_storen(to + d, v_loadn(from + d, hd - d), hd - d);
+    }
+}
 
 static int64_t first_seen(const rex_attn_grad *j, int64_t t) {
     return j->window > 0 && t - j->window + 1 > 0 ? t - j->window + 1 : 0;
@@ -400,7 +417,7 @@ static void flip(const grad *g, const float *from, float *to, int64_t p0, int64_
 
 /* Strips of positions sum over the rows of the block that see them, in ascending order. */
 static void grad_keys(const grad *g, const float *cols, int64_t p0, int64_t p1, const float *rows,
-                      float *out, int64_t out_row) {
+                      float *out) {
     const int64_t hd = g->j->hd;
     const int64_t wide = (g->rows + VW - 1) / VW * VW;
     for (int64_t p = p0; p < p1; p += STRIP_M) {
@@ -415,7 +432,7 @@ static void grad_keys(const grad *g, const float *cols, int64_t p0, int64_t p1, 
             hi[i] = most(least(past, g->n_tok), 0) * g->group;
             if (hi[i] < lo[i]) hi[i] = lo[i];
             x[i] = cols + (at - p0) * wide;
-            y[i] = out + at * out_row + g->h * hd;
+            y[i] = out + at * hd;
         }
         ragged(n, lo, hi, x, rows, 0, hd, hd, y);
     }
@@ -425,13 +442,8 @@ static void grad_keys(const grad *g, const float *cols, int64_t p0, int64_t p1, 
 static void grad_prepare(const grad *g, float *V) {
     const rex_attn_grad *j = g->j;
     const int64_t hd = j->hd;
-    const size_t bytes = (size_t)hd * sizeof(float);
-    for (int64_t t = 0; t < j->T; t++) {
-        memcpy(g->K + t * hd, j->k + t * j->k_row + g->h * hd, bytes);
-        memcpy(V + t * hd, j->v + t * j->v_row + g->h * hd, bytes);
-        memset(j->dk + t * j->dk_row + g->h * hd, 0, bytes);
-        memset(j->dv + t * j->dv_row + g->h * hd, 0, bytes);
-    }
+    copy_rows(g->K, hd, j->k + g->h * hd, j->k_row, j->T, hd);
+    copy_rows(V, hd, j->v + g->h * hd, j->v_row, j->T, hd);
     if (j->cache == REX_K_BF16) {
         VEC(round_bf16)(g->K, j->T * hd);
         VEC(round_bf16)(V, j->T * hd);
@@ -449,16 +461,19 @@ static void grad_prepare(const grad *g, float *V) {
         }
         t += n;
     }
+    memset(g->dK, 0, (size_t)(j->T * hd) * sizeof(float));
+    memset(g->dV, 0, (size_t)(j->T * hd) * sizeof(float)); /* where V was */
 }
 
 static void grad_block(const grad *g) {
     const rex_attn_grad *j = g->j;
     const int64_t hd = j->hd;
-    for (int64_t r = 0; r < g->rows; r++) {
-        const int64_t t = g->t0 + r / g->group;
-        const int64_t head = g->h * g->group + r % g->group;
-        memcpy(g->Q + r * hd, j->q + t * j->q_row + head * hd, (size_t)hd * sizeof(float));
-        memcpy(g->Y + r * hd, j->dout + t * j->dout_row + head * hd, (size_t)hd * sizeof(float));
+    for (int64_t i = 0; i < g->group; i++) {
+        const int64_t at = (g->h * g->group + i) * hd;
+        copy_rows(g->Q + i * hd, g->group * hd, j->q + g->t0 * j->q_row + at, j->q_row, g->n_tok,
+                  hd);
+        copy_rows(g->Y + i * hd, g->group * hd, j->dout + g->t0 * j->dout_row + at, j->dout_row,
+                  g->n_tok, hd);
     }
     grad_strips(g, g->Q, g->Kp, g->P);
     grad_strips(g, g->Y, g->Vp, g->D);
@@ -468,8 +483,8 @@ static void grad_block(const grad *g) {
     const int64_t p1 = g->t0 + g->n_tok;
     flip(g, g->P, g->Pt, p0, p1);
     flip(g, g->D, g->Dt, p0, p1);
-    grad_keys(g, g->Dt, p0, p1, g->Q, j->dk, j->dk_row);
-    grad_keys(g, g->Pt, p0, p1, g->Y, j->dv, j->dv_row);
+    grad_keys(g, g->Dt, p0, p1, g->Q, g->dK);
+    grad_keys(g, g->Pt, p0, p1, g->Y, g->dV);
 }
 
 void VEC(attn_bwd)(const rex_attn_grad *j, int64_t h, void *scratch) {
@@ -482,6 +497,8 @@ void VEC(attn_bwd)(const rex_attn_grad *j, int64_t h, void *scratch) {
     const size_t flipped = (size_t)((step * group + VW) * g.ld) * sizeof(float);
     g.K = bump(&scratch, matrix);
     float *V = bump(&scratch, matrix);
+    g.dV = V;
+    g.dK = bump(&scratch, matrix);
     g.Kp = bump(&scratch, matrix);
     g.Vp = bump(&scratch, matrix);
     g.P = bump(&scratch, score);
@@ -497,4 +514,6 @@ void VEC(attn_bwd)(const rex_attn_grad *j, int64_t h, void *scratch) {
         g.rows = g.n_tok * group;
         grad_block(&g);
     }
+    copy_rows(j->dk + h * j->hd, j->dk_row, g.dK, j->hd, j->T, j->hd);
+    copy_rows(j->dv + h * j->hd, j->dv_row, g.dV, j->hd, j->T, j->hd);
 }

@@ -205,13 +205,13 @@ size_t rex_attn_scratch(const rex_attn *a) {
     return rex_attn_scratch_for(a->H, a->KV, a->hd, hi);
 }
 
-/* K and V of one head by rows and by panels; a block of score rows and of score gradients, also by
+/* K and V of one head by rows and by panels, what K sums; a block of score rows and of score gradients, also by
  * columns; a block of queries and of output gradients. */
 size_t rex_attn_grad_scratch(int64_t H, int64_t KV, int64_t hd, int64_t T) {
     const int64_t rows = attn_tokens(H / KV) * (H / KV);
     const int64_t whole = (T + REX_PANEL - 1) / REX_PANEL * REX_PANEL;
     const int64_t floats =
-        4 * whole * hd + (4 * rows + 2 * LANES) * attn_score_ld(T) + 2 * rows * hd;
+        5 * whole * hd + (4 * rows + 2 * LANES) * attn_score_ld(T) + 2 * rows * hd;
     return (size_t)floats * sizeof(float) + 1024;
 }
 

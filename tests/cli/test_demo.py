@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import stat
+import subprocess
 import unittest
 
 import repexp
@@ -17,6 +18,17 @@ class Demo(repexp.Case):
         if not os.path.isdir(MODEL):
             self.skipTest("no %s: make model trains it" % MODEL)
         return self.ok("demo", "--out", self.path(name), "--problems", 6, "--samples", 16, *more)
+
+    def test_model_in_the_hands_of_others(self):
+        """transformers loads the bundled model and gives the program's ids and log-probabilities."""
+        python = os.path.join(os.environ.get("REPEXP_VENV", ".venv"), "bin/python")
+        if not os.path.exists(python):
+            self.skipTest("no %s with torch and transformers: scripts/venv.sh makes it" % python)
+        prompts = self.write("prompts.jsonl", self.ok("task", "make", "--task", "countdown", "-n", 10, "--split", "test").out)
+        p = subprocess.run([python, "scripts/check_model.py", repexp.PROGRAM, MODEL, prompts, self.dir], capture_output=True,
+                           text=True, timeout=300, env={**os.environ, "PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1"})
+        self.assertEqual(p.returncode, 0, p.stdout + p.stderr[-2000:])
+        self.assertIn("ok   40 texts", p.stdout)
 
     def test_story(self):
         first = self.small("one")

@@ -12,7 +12,7 @@
 #define OPTS(X)                                                                                 \
     REX_CLI_COMMON(X)                                                                           \
     X(STR, rewards, "", 0, 0, "FILE", "sample records with prompt_id and reward; - is stdin")   \
-    X(STR, kind, "", 0, 0, "KIND", "the estimator; an unknown name lists none but the nearest") \
+    X(STR, kind, "", 0, 0, "KIND", "the estimator, one of those above") \
     X(I64, k, "0", 0, 1e9, "K",                                                                 \
       "k=of the passk and pkpo kinds, exceed, combined, adaptive; 0: none")                     \
     X(ENUM, std, "default", 0, 0, "default|sample|population|none",                             \

@@ -67,9 +67,9 @@ const rex_cmd rex_cmd_report = {
     .summary = "run folders to one self-contained HTML page",
     .usage = "RUN [RUN ...] [--out page.html] [--figures DIR]",
     .text =
-        "Draws what a run folder holds: pass@k with its bands, samples-to-correct by order and by\n"
-        "difficulty, the feature space of some problems with the picks numbered, training curves,\n"
-        "and the samples themselves, searchable. A pool file may stand for a folder. The page\n"
+        "Draws what a run folder holds: pass@k with its bands, samples-to-correct by order and by "
+        "difficulty, the feature space of some problems with the picks numbered, training curves, "
+        "and the samples themselves, searchable. A pool file may stand for a folder. The page "
         "fetches nothing. At most 2,000 samples are embedded; it names the pool for the rest.",
     .opt = options,
     .n_opt = sizeof options / sizeof *options,

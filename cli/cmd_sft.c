@@ -130,7 +130,8 @@ static rex_status bytes_of(const char *text, int64_t *out, rex_err *e) {
 static rex_status check(const sft_opts *o, bool plan, rex_err *e) {
     const char *const who = plan ? "plan" : "sft";
     if (!o->data) return rex_fail(e, REX_EARG, -1, "%s needs --data FILE", who);
-    if (!o->out && !o->resume && !plan) return rex_fail(e, REX_EARG, -1, "sft needs --out RUN");
+    if (!o->out && !o->resume && !plan && !o->dry_run)
+        return rex_fail(e, REX_EARG, -1, "sft needs --out RUN");
     if (!o->model == (o->init == 0))
         return o->model ? rex_fail(e, REX_EARG, -1, "--model and --init exclude each other")
                         : rex_fail(e, REX_EARG, -1, "%s needs --model M, or --init tiny", who);
@@ -322,11 +323,9 @@ const rex_cmd rex_cmd_plan = {
     .usage = "--config recipe.yaml [--set key=value ...]",
     .text =
         "Takes a recipe of sft (or its options) and tells parameters, tokens of a step, memory by "
-        "part,\n"
-        "disk, and the time of a step, measured on a batch of the data. Everything that the run "
-        "would\n"
-        "check is checked. A run that does not fit into memory or disk is refused with exit status "
-        "1 and\n"
+        "part, disk, and the time of a step, measured on a batch of the data. Everything that the "
+        "run would check is checked. A run that does not fit into memory or disk is refused with "
+        "exit status 1 and "
         "values of micro, recompute, state, keep or save_every that would make it fit. Nothing is "
         "written.",
     .opt = options,
@@ -341,15 +340,12 @@ const rex_cmd rex_cmd_sft = {
     .usage = "(--model M | --init tiny) --data F --steps S --seqs B --lr X --out RUN",
     .text =
         "Trains on JSON lines with `messages`, `prompt` and `response`, `text`, or token ids; "
-        "responses\n"
-        "alone are learnt unless --loss-on-all. The run's folder holds run.json, steps.jsonl (the\n"
+        "responses "
+        "alone are learnt unless --loss-on-all. The run's folder holds run.json, steps.jsonl (the "
         "same bytes for the same run, whatever the threads), timing.jsonl and checkpoints, each "
-        "an\n"
-        "ordinary Hugging Face model folder with one state file; with --lora they hold an adapter "
-        "alone,\n"
-        "as PEFT reads it, and the model stays as it is, be it f32, bf16 or quantised. A run that "
-        "was stopped or killed "
-        "goes\n"
+        "an ordinary Hugging Face model folder with one state file; with --lora they hold an "
+        "adapter alone, as PEFT reads it, and the model stays as it is, be it f32, bf16 or "
+        "quantised. A run that was stopped or killed goes "
         "on with --resume RUN and the same options, and ends with the same bytes.\n"
         "`mpirun -n R repexp sft ...` trains on R ranks (docs/distributed.md).",
     .opt = options,

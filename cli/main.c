@@ -259,6 +259,20 @@ static const rex_cmd *find(int argc, char **argv, int *words) {
     return NULL;
 }
 
+/* The first word of commands that have two: names them all. */
+static rex_status half_command(const char *word, rex_err *e) {
+    char all[256] = "";
+    size_t at = 0, n = 0;
+    const size_t len = strlen(word);
+    for (const rex_cmd *const *c = commands; *c; c++) {
+        if (strncmp((*c)->name, word, len) != 0 || (*c)->name[len] != ' ') continue;
+        at += (size_t)snprintf(all + at, sizeof all - at, "%s'repexp %s'", n++ ? ", " : "",
+                               (*c)->name);
+        if (at >= sizeof all) break;
+    }
+    return rex_fail(e, REX_EARG, -1, "%s is the first word of several commands: %s", word, all);
+}
+
 static rex_status no_command(int argc, char **argv, rex_err *e) {
     const char *names[128];
     size_t n = 0;
@@ -274,6 +288,7 @@ static rex_status no_command(int argc, char **argv, rex_err *e) {
     if (argv[0][0] == '-')
         return rex_fail(e, REX_EARG, -1, "a command comes first, found %s; try repexp help",
                         argv[0]);
+    if (first_known && (argc < 2 || argv[1][0] == '-')) return half_command(argv[0], e);
     const char *const near = rex_nearest(first_known ? both : argv[0], names, n);
     return rex_fail(e, REX_EARG, -1, "unknown command %s%s%s%s", first_known ? both : argv[0],
                     near ? ", did you mean " : "; try repexp help", near ? near : "",

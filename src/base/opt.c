@@ -553,7 +553,8 @@ static int head_line(const rex_opt *o, char *out, size_t room) {
     const char alias = alias_of(o, &help);
     const bool single = o->name[1] == 0 && alias == o->name[0]; /* -k: --k is not worth a word */
     if (alias) (void)snprintf(lead, sizeof lead, "-%c%s", alias, single ? "" : ", ");
-    const char *const no = o->kind == REX_OPT_BOOL ? "[no-]" : "";
+    const bool both = o->kind == REX_OPT_BOOL && strncmp(o->name, "no_", 3) != 0;
+    const char *const no = both ? "[no-]" : "";
     kebab(o->name, name);
     if (single) return snprintf(out, room, "%s%s%s", lead, *o->meta ? " " : "", o->meta);
     return snprintf(out, room, "%s--%s%s%s%s", lead, no, name, *o->meta ? " " : "", o->meta);
@@ -565,6 +566,7 @@ static void wrap(rex_buf *out, const char *text, int col) {
     while (*text) {
         const int len = (int)strcspn(text, " ");
         if (at > col && at + len > 96) {
+            out->n -= out->n > 0 && out->p[out->n - 1] == ' ';
             rex_buf_addf(out, "\n%*s", col, "");
             at = col;
         }

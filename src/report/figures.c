@@ -18,13 +18,23 @@ extern char **environ;
 typedef struct {
     const char *folder;
     rex_buf dat, gp;
+    unsigned rows; /* of a legend below the plot, one a line; 0: it fits */
 } figure;
 
-static void put_name(rex_buf *b, rex_str s) {
+/* A name as a label, in lines of at most `line` characters that end behind a slash: a rule with
+ * many settings would leave no room for what it labels. */
+static void put_name(rex_buf *b, rex_str s, size_t line) {
+    size_t from = 0;
     rex_buf_add(b, "\"", 1);
     for (size_t i = 0; i < s.n; i++) {
         const char c = s.p[i];
         rex_buf_add(b, c == '"' || c == '\\' || c == '\n' ? "'" : &c, 1);
+        if (c != '/') continue;
+        const char *const next = memchr(s.p + i + 1, '/', s.n - i - 1);
+        const size_t end = next ? (size_t)(next - s.p) : s.n;
+        if (end - from <= line) continue;
+        rex_buf_add(b, "\\n", 2);
+        from = i + 1;
     }
     rex_buf_add(b, "\"", 1);
 }
@@ -46,6 +56,7 @@ static double at_of(const rex_jval *arr, uint32_t i) {
 static void begin(figure *f, const char *x, const char *y, bool log2) {
     rex_buf_reset(&f->dat);
     rex_buf_reset(&f->gp);
+    f->rows = 0;
     rex_buf_addf(&f->gp,
                  "set encoding utf8\nset datafile missing 'nan'\nset grid lc rgb '#dddddd'\n"
                  "set border 3\nset tics nomirror\nset key outside bottom center horizontal\n"
@@ -95,12 +106,17 @@ static rex_status run_gnuplot(const char *folder, const char *name, rex_err *e) 
 
 /* The script's end: the same `plot` for three terminals. */
 static rex_status finish(figure *f, const char *name, const char *plot, rex_err *e) {
-    static const char *const term[3][2] = { { "svg size 720,440 font 'sans,13'", "svg" },
-                                            { "pngcairo size 1440,880 fontscale 1.8", "png" },
-                                            { "pdfcairo size 16cm,10cm fontscale 0.7", "pdf" } };
-    for (int i = 0; i < 3; i++)
-        rex_buf_addf(&f->gp, "set terminal %s\nset output '%s.%s'\n%s\nunset output\n", term[i][0],
-                     name, term[i][1], plot);
+    static const char *const term[3] = { "svg", "png", "pdf" };
+    const unsigned n = f->rows;
+    for (int i = 0; i < 3; i++) {
+        rex_buf_addf(&f->gp, "set terminal ");
+        if (i == 0) rex_buf_addf(&f->gp, "svg size 720,%u font 'sans,13'", 440 + 17 * n);
+        if (i == 1) rex_buf_addf(&f->gp, "pngcairo size 1440,%u fontscale 1.8", 880 + 34 * n);
+        if (i == 2)
+            rex_buf_addf(&f->gp, "pdfcairo size %ucm,%.2fcm fontscale 0.7", n ? 20 : 16,
+                         (n ? 12.5 : 10) + 0.45 * n);
+        rex_buf_addf(&f->gp, "\nset output '%s.%s'\n%s\nunset output\n", name, term[i], plot);
+    }
     REX_TRY(put_file(f->folder, name, ".dat", &f->dat, e));
     REX_TRY(put_file(f->folder, name, ".gp", &f->gp, e));
     return run_gnuplot(f->folder, name, e);
@@ -115,7 +131,7 @@ static rex_status draw_passk(figure *f, const rex_jval *runs, rex_err *e) {
         const rex_jval *const k = rex_json_get(p, "k");
         if (!k) continue;
         rex_buf_addf(&f->dat, "%s", drawn++ ? "\n\n" : "# k value low high, one block a run\n");
-        put_name(&f->dat, text_of(rex_json_get(&runs->u.c.item[r], "name")));
+        put_name(&f->dat, text_of(rex_json_get(&runs->u.c.item[r], "name")), SIZE_MAX);
         rex_buf_addf(&f->dat, "\n");
         for (uint32_t i = 0; i < k->n; i++)
             rex_buf_addf(&f->dat, "%g %.9g %.9g %.9g\n", at_of(k, i),
@@ -142,7 +158,7 @@ static rex_status draw_rules(figure *f, const rex_jval *rules, const char *name,
         const rex_jval *const v =
             rex_json_get(rex_json_get(&rules->u.c.item[i], "s2c"), "solvable");
         rex_buf_addf(&f->dat, "%u ", (unsigned)(rules->n - 1 - i));
-        put_name(&f->dat, text_of(rex_json_get(&rules->u.c.item[i], "name")));
+        put_name(&f->dat, text_of(rex_json_get(&rules->u.c.item[i], "name")), 30);
         rex_buf_addf(&f->dat, " %.9g %.9g %.9g\n", num_of(rex_json_get(v, "value")),
                      num_of(rex_json_get(v, "low")), num_of(rex_json_get(v, "high")));
     }
@@ -160,11 +176,13 @@ static rex_status draw_rules(figure *f, const rex_jval *rules, const char *name,
 /* Problems solved within a budget, one block a rule. */
 static rex_status draw_budget(figure *f, const rex_jval *rules, const char *name, rex_err *e) {
     begin(f, "samples verified", "problems solved", true);
-    rex_buf_addf(&f->gp, "set yrange [0:1]\n");
+    f->rows = (unsigned)rules->n;
+    rex_buf_addf(&f->gp, "set yrange [0:1]\nset key bmargin left horizontal maxcols 1 Left reverse "
+                         "samplen 2 font ',10'\n");
     for (uint32_t i = 0; i < rules->n; i++) {
         const rex_jval *const pass = rex_json_get(&rules->u.c.item[i], "pass");
         rex_buf_addf(&f->dat, "%s", i ? "\n\n" : "# k value, one block a rule\n");
-        put_name(&f->dat, text_of(rex_json_get(&rules->u.c.item[i], "name")));
+        put_name(&f->dat, text_of(rex_json_get(&rules->u.c.item[i], "name")), SIZE_MAX);
         rex_buf_addf(&f->dat, "\n");
         for (uint32_t k = 0; pass && pass->kind == REX_J_OBJ && k < pass->n; k++)
             rex_buf_addf(&f->dat, "%.*s %.9g\n", (int)pass->u.c.key[k].n, pass->u.c.key[k].p,
@@ -174,7 +192,7 @@ static rex_status draw_budget(figure *f, const rex_jval *rules, const char *name
     rex_buf_init(&plot, 0);
     rex_buf_addf(&plot,
                  "plot for [i=0:%u] '%s.dat' index i using 1:2 with linespoints lw 2 pt 7 ps 0.5 "
-                 "lc i+1 title columnheader(1)",
+                 "lc i%%8+1 dt i/8+1 title columnheader(1)",
                  (unsigned)(rules->n - 1), name);
     rex_status s = rex_buf_check(&plot, e);
     if (s == REX_OK) s = finish(f, name, plot.p, e);

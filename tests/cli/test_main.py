@@ -28,10 +28,14 @@ class Frame(Case):
             self.assertIn(".SH OPTIONS", self.ok("man", c).out)
             for line in text.splitlines():
                 self.assertLessEqual(len(line), 110, c + ": " + line)
+                self.assertEqual(line, line.rstrip(), c)
 
     def test_misuse_is_status_2(self):
         self.fails(status=2, saying="a command is needed")
         self.fails("hepl", status=2, saying="unknown command hepl, did you mean help?")
+        for args in (("task",), ("task", "--help"), ("help", "task")):
+            self.fails(*args, status=2, saying=["first word of several", "'repexp task make'", "'repexp task audit'"])
+        self.fails("task", "mak", status=2, saying="unknown command task mak, did you mean task make?")
         self.fails("--seed", "1", status=2, saying="a command comes first")
         for c in self.commands():
             self.fails(c, "--no-such-option", status=2, saying="unknown option --no-such-option")

@@ -70,6 +70,8 @@ class Plan(Case):
         path, out = self.recipe(**SMALL), os.path.join(self.dir, "run")
         a = self.ok("sft", "--config", path, "--dry-run", "--out", out, "--json").out
         self.assertFalse(os.path.exists(out))
+        b = self.ok("sft", "--config", path, "--dry-run", "--json").out     # without --out, as plan
+        self.assertEqual(json.loads(b)["disk"], json.loads(a)["disk"])
         self.assertEqual(json.loads(a)["params"], self.plan(**SMALL)["params"])
         self.assertIn("gradients", self.ok("plan", "--config", path).out)
 

@@ -116,9 +116,17 @@ class Report(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("gnuplot"), "no gnuplot")
     def test_figures(self):
-        fig = os.path.join(self.dir, "fig")
+        fig, path = os.path.join(self.dir, "fig"), os.path.join(self.run_dir, "explore.json")
+        with open(path) as f:
+            doc = json.load(f)
+        # a name that once left no room for the plot
+        long = "quality/no-center/no-unit/outcome=none/likelihood=sum/sharpness=1/alpha=0.5"
+        doc["rules"][long] = doc["rules"]["random"]
+        with open(path, "w") as f:
+            json.dump(doc, f)
         r = self.repexp("report", self.run_dir, "--figures", fig)
         self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertNotIn("warning", r.stderr)
         for name in ("passk", "samples_to_correct", "solved_by_budget"):
             for end, magic in (("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("dat", b""), ("gp", b"")):
                 with open(os.path.join(fig, f"{name}.{end}"), "rb") as f:

@@ -348,12 +348,14 @@ static void gemm_piece(void *ud, size_t item, int worker) {
 /* Does b continue a: the same rows by the panels behind a's, into the columns behind a's? Query, key
  * and value of a layer do, gate and up likewise, as the engine lays them. */
 static bool goes_on(const rex_gemm *a, const rex_gemm *b) {
-    const char *const end = (const char *)a->w.data +
-                            rex_panel_bytes(a->w.type, a->k) * (size_t)rex_panel_count(a->n);
+    const size_t bytes = a->w.ld > 0 ? (size_t)a->n * sizeof(float)
+                                     : rex_panel_bytes(a->w.type, a->k) *
+                                           (size_t)rex_panel_count(a->n);
+    const char *const end = (const char *)a->w.data + bytes;
     return a->m == b->m && a->k == b->k && a->x == b->x && a->x_row == b->x_row &&
-           a->x_col == b->x_col && a->n % REX_PANEL == 0 && a->w.ld == 0 && b->w.ld == 0 &&
-           a->w.type == b->w.type && end == b->w.data && a->y + a->n == b->y &&
-           a->y_row == b->y_row && a->y_panel == REX_PANEL && b->y_panel == REX_PANEL &&
+           a->x_col == b->x_col && a->n % REX_PANEL == 0 && a->w.ld == b->w.ld &&
+           a->w.type == b->w.type && end == b->w.data && a->y_row == b->y_row &&
+           a->y_panel == b->y_panel && a->y + a->n / REX_PANEL * a->y_panel == b->y &&
            (a->bias != NULL ? a->bias + a->n == b->bias : b->bias == NULL) &&
            (a->add != NULL ? a->add + a->n == b->add && a->add_row == b->add_row
                            : b->add == NULL) &&

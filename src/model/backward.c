@@ -194,30 +194,54 @@ static void sum_columns(void *ud, size_t item, int worker) {
     s->b->c->m->kern.col_sum(s->y, s->x, s->ld, s->n, d0, d1);
 }
 
-static void grad_linear(const rex_back *b, float *dw, float *db, const float *x, int64_t ldx,
-                        int64_t k, const float *dy, int64_t ldy, int64_t outputs, int64_t n) {
+/* What is wanted of a linear layer: either may be NULL. */
+typedef struct {
+    float *dw, *db;
+    int64_t outputs;
+} wanted;
+
+enum { SIDE_BY_SIDE = 3 };
+
+/* The same for layers of one input, at most SIDE_BY_SIDE, whose outputs lie behind each other in
+ * dY. */
+static void grad_linears(const rex_back *b, const wanted *w, int parts, const float *x, int64_t ldx,
+                         int64_t k, const float *dy, int64_t ldy, int64_t n) {
     rex_dassert(b->cut[b->n_cut] == n);
-    for (int64_t i = 0; dw && i < b->n_cut; i++) {
+    for (int64_t i = 0; i < b->n_cut; i++) {
         const int64_t r = b->cut[i], rows = b->cut[i + 1] - r;
-        const rex_gemm j = {.m = k,
-                            .n = outputs,
-                            .k = rows,
-                            .x = x + r * ldx,
-                            .x_row = 1,
-                            .x_col = ldx,
-                            .w = {.type = REX_K_F32, .n = outputs, .k = rows, .ld = ldy,
-                                  .data = dy + r * ldy},
-                            .y = dw,
-                            .y_row = REX_PANEL,
-                            .y_panel = k * REX_PANEL,
-                            .more = true,
-                            .bf16 = b->c->m->bf16};
-        rex_gemm_run(&b->c->m->kern, b->c->pool, &j, 1, b->scratch, b->scratch_each);
+        rex_gemm job[SIDE_BY_SIDE];
+        size_t n_job = 0;
+        int64_t at = 0;
+        for (int p = 0; p < parts; at += w[p++].outputs) {
+            if (!w[p].dw) continue;
+            job[n_job++] = (rex_gemm){.m = k,
+                                      .n = w[p].outputs,
+                                      .k = rows,
+                                      .x = x + r * ldx,
+                                      .x_row = 1,
+                                      .x_col = ldx,
+                                      .w = {.type = REX_K_F32, .n = w[p].outputs, .k = rows,
+                                            .ld = ldy, .data = dy + r * ldy + at},
+                                      .y = w[p].dw,
+                                      .y_row = REX_PANEL,
+                                      .y_panel = k * REX_PANEL,
+                                      .more = true,
+                                      .bf16 = b->c->m->bf16};
+        }
+        if (n_job == 0) break;
+        rex_gemm_run(&b->c->m->kern, b->c->pool, job, n_job, b->scratch, b->scratch_each);
     }
-    if (db) {
-        sums s = { b, db, dy, ldy, n, outputs };
-        rex_pool_run(b->c->pool, (size_t)((outputs + ROWS - 1) / ROWS), sum_columns, &s);
+    for (int p = 0; p < parts; dy += w[p++].outputs) {
+        sums s = { b, w[p].db, dy, ldy, n, w[p].outputs };
+        if (w[p].db)
+            rex_pool_run(b->c->pool, (size_t)((s.width + ROWS - 1) / ROWS), sum_columns, &s);
     }
+}
+
+static void grad_linear(const rex_back *b, float *dw, const float *x, int64_t ldx, int64_t k,
+                        const float *dy, int64_t ldy, int64_t outputs, int64_t n) {
+    const wanted w = { dw, NULL, outputs };
+    grad_linears(b, &w, 1, x, ldx, k, dy, ldy, n);
 }
 
 /* dX (= or, with more, +=) dY W for the outputs from0 .. from0+n_out-1 of a matrix in panels;
@@ -273,26 +297,59 @@ static void grad_low(const rex_back *b, const rex_lora *low, float *da, float *d
                             .y = b->low, .y_row = R, .y_panel = REX_PANEL, .bf16 = m->bf16};
         rex_gemm_run(&m->kern, b->c->pool, &u, 1, b->scratch, b->scratch_each);
         scale_low(b, n * R);
-        grad_linear(b, db, NULL, b->low, R, R, dy, ldy, outputs, n);
+        grad_linear(b, db, b->low, R, R, dy, ldy, outputs, n);
     }
     grad_input(b, &low->b.w, 0, outputs, dy, ldy, b->low, R, n, false);
     scale_low(b, n * R);
-    grad_linear(b, da, NULL, x, k, k, b->low, R, R, n);
+    grad_linear(b, da, x, k, k, b->low, R, R, n);
     grad_input(b, &low->a.w, 0, R, b->low, R, dx, k, n, true);
 }
 
-/* One linear layer, x its packed input: what there is to train of it, then dX (= or, with more, +=)
- * dY W. `bias` REX_SLOT_COUNT: it has none. */
+/* A linear layer of a block and the names of what there is to train of it; `bias` REX_SLOT_COUNT:
+ * it has none. */
+typedef struct {
+    rex_lin_id id;
+    rex_slot slot, bias;
+} linear;
+
+/* Do the panels of b stand behind those of a, as those of query, key and value do? Then their dX is
+ * one product: its chains run through a and on through b. Adapters come between. */
+static bool follows(const rex_lin *a, const rex_panels *so_far, const rex_lin *b) {
+    const size_t bytes = rex_panel_bytes(so_far->type, so_far->k) *
+                         (size_t)rex_panel_count(so_far->n);
+    return !a->low && !b->low && so_far->n % REX_PANEL == 0 && so_far->type == b->w.type &&
+           so_far->k == b->w.k && (const char *)so_far->data + bytes == b->w.data;
+}
+
+/* Linear layers side by side, x their packed input: what there is to train of them, then dX = the
+ * sum of their dY W. */
+static void grad_layers(const rex_back *b, int l, const linear *part, int parts, const float *x,
+                        const float *dy, int64_t ldy, float *dx, int64_t n) {
+    const rex_lin *const lin = b->c->m->layer[l].lin;
+    const int64_t k = lin[part[0].id].w.k;
+    wanted w[SIDE_BY_SIDE];
+    for (int i = 0; i < parts; i++)
+        w[i] = (wanted){ grad_of(b, l, part[i].slot),
+                         part[i].bias == REX_SLOT_COUNT ? NULL : grad_of(b, l, part[i].bias),
+                         lin[part[i].id].w.n };
+    grad_linears(b, w, parts, x, k, k, dy, ldy, n);
+    for (int i = 0, next; i < parts; i = next) {
+        const rex_lin *const a = &lin[part[i].id];
+        rex_panels all = a->w;
+        for (next = i + 1; next < parts && follows(a, &all, &lin[part[next].id]); next++)
+            all.n += w[next].outputs;
+        grad_input(b, &all, 0, all.n, dy, ldy, dx, k, n, i > 0);
+        if (a->low)
+            grad_low(b, a->low, grad_part(b, l, part[i].slot, 1),
+                     grad_part(b, l, part[i].slot, 2), x, dy, ldy, dx, n);
+        dy += all.n;
+    }
+}
+
 static void grad_layer(const rex_back *b, int l, rex_lin_id id, rex_slot slot, rex_slot bias,
-                       const float *x, const float *dy, int64_t ldy, float *dx, int64_t n,
-                       bool more) {
-    const rex_lin *const w = &b->c->m->layer[l].lin[id];
-    const int64_t k = w->w.k, outputs = w->w.n;
-    float *const db = bias == REX_SLOT_COUNT ? NULL : grad_of(b, l, bias);
-    grad_linear(b, grad_of(b, l, slot), db, x, k, k, dy, ldy, outputs, n);
-    grad_input(b, &w->w, 0, outputs, dy, ldy, dx, k, n, more);
-    if (w->low)
-        grad_low(b, w->low, grad_part(b, l, slot, 1), grad_part(b, l, slot, 2), x, dy, ldy, dx, n);
+                       const float *x, const float *dy, int64_t ldy, float *dx, int64_t n) {
+    const linear one = { id, slot, bias };
+    grad_layers(b, l, &one, 1, x, dy, ldy, dx, n);
 }
 
 /* ---- row-wise steps ---------------------------------------------------------------------- */
@@ -430,35 +487,27 @@ static void grad_mlp(const rex_back *b, int l, const rex_acts *a, int64_t n) {
                   w->norm[REX_NORM_POST_FFN], a->r_d, n, false);
         dy = b->dn;
     }
-    grad_layer(b, l, REX_LIN_DOWN, REX_SLOT_DOWN, REX_SLOT_DOWN_B, a->act, dy, D, b->dact, n,
-               false);
+    grad_layer(b, l, REX_LIN_DOWN, REX_SLOT_DOWN, REX_SLOT_DOWN_B, a->act, dy, D, b->dact, n);
     rows_job j = { .b = b, .a = a, .n = n };
     rex_pool_run(b->c->pool, (size_t)((n + ROWS - 1) / ROWS), gate_rows, &j);
-    if (m->s.fused_up) {
-        grad_layer(b, l, REX_LIN_GATE, REX_SLOT_GATE_UP, REX_SLOT_COUNT, a->xn2, b->dgu, 2 * F,
-                   b->dn, n, false);
-    } else {
-        grad_layer(b, l, REX_LIN_GATE, REX_SLOT_GATE, REX_SLOT_GATE_B, a->xn2, b->dgu, 2 * F, b->dn,
-                   n, false);
-        grad_layer(b, l, REX_LIN_UP, REX_SLOT_UP, REX_SLOT_UP_B, a->xn2, b->dgu + F, 2 * F, b->dn,
-                   n, true);
-    }
+    const linear fused = { REX_LIN_GATE, REX_SLOT_GATE_UP, REX_SLOT_COUNT };
+    const linear two[] = { { REX_LIN_GATE, REX_SLOT_GATE, REX_SLOT_GATE_B },
+                           { REX_LIN_UP, REX_SLOT_UP, REX_SLOT_UP_B } };
+    grad_layers(b, l, m->s.fused_up ? &fused : two, m->s.fused_up ? 1 : 2, a->xn2, b->dgu, 2 * F,
+                b->dn, n);
     grad_norm(b, grad_of(b, l, REX_SLOT_FFN_NORM), b->dx, b->dn, a->x_mid, w->norm[REX_NORM_FFN],
               a->r2, n, true);
 }
 
 static void grad_qkv(const rex_back *b, int l, const rex_acts *a, int64_t n) {
     const rex_shape *const s = &b->c->m->s;
-    const int64_t A = (int64_t)s->H * s->hd, G = (int64_t)s->K * s->hd, C = A + 2 * G;
-    if (s->fused_qkv) {
-        grad_layer(b, l, REX_LIN_Q, REX_SLOT_QKV, REX_SLOT_COUNT, a->xn1, b->dqkv, C, b->dn, n,
-                   false);
-        return;
-    }
-    grad_layer(b, l, REX_LIN_Q, REX_SLOT_Q, REX_SLOT_Q_B, a->xn1, b->dqkv, C, b->dn, n, false);
-    grad_layer(b, l, REX_LIN_K, REX_SLOT_K, REX_SLOT_K_B, a->xn1, b->dqkv + A, C, b->dn, n, true);
-    grad_layer(b, l, REX_LIN_V, REX_SLOT_V, REX_SLOT_V_B, a->xn1, b->dqkv + A + G, C, b->dn, n,
-               true);
+    const int64_t C = (int64_t)(s->H + 2 * s->K) * s->hd;
+    const linear fused = { REX_LIN_Q, REX_SLOT_QKV, REX_SLOT_COUNT };
+    const linear three[] = { { REX_LIN_Q, REX_SLOT_Q, REX_SLOT_Q_B },
+                             { REX_LIN_K, REX_SLOT_K, REX_SLOT_K_B },
+                             { REX_LIN_V, REX_SLOT_V, REX_SLOT_V_B } };
+    grad_layers(b, l, s->fused_qkv ? &fused : three, s->fused_qkv ? 1 : SIDE_BY_SIDE, a->xn1,
+                b->dqkv, C, b->dn, n);
 }
 
 static void grad_block(const rex_back *b, int l, int64_t n, int64_t n_doc) {
@@ -475,7 +524,7 @@ static void grad_block(const rex_back *b, int l, int64_t n, int64_t n_doc) {
                   w->norm[REX_NORM_POST_ATTN], a->r_o, n, false);
         dy = b->dn;
     }
-    grad_layer(b, l, REX_LIN_O, REX_SLOT_O, REX_SLOT_O_B, a->att, dy, D, b->datt, n, false);
+    grad_layer(b, l, REX_LIN_O, REX_SLOT_O, REX_SLOT_O_B, a->att, dy, D, b->datt, n);
     grad_attention(b, l, a, n_doc);
     rows_job j = { .b = b, .a = a, .layer = w, .n = n, .l = l };
     rex_pool_run(c->pool, (size_t)((n + ROWS - 1) / ROWS), head_rows, &j);
@@ -536,7 +585,7 @@ static void loss_tile(rex_back *b, const loss_job *j, int64_t i0, rex_loss_fn lo
     rex_pool_run(b->c->pool, (size_t)n, row_gradient, &job);
     float *const dw = grad_of(b, -1, m->s.tied ? REX_SLOT_EMBED : REX_SLOT_HEAD);
     find_cuts(b, j->idx, n);
-    grad_linear(b, dw, NULL, b->pick, D, D, b->logits, V, V, n);
+    grad_linear(b, dw, b->pick, D, D, b->logits, V, V, n);
     for (int64_t v = 0; v < V; v += WORD_TILE)
         grad_input(b, &m->head.w, v, V - v < WORD_TILE ? V - v : WORD_TILE, b->logits + v, V,
                    b->dpick, D, n, v > 0);

@@ -378,6 +378,34 @@ START_TEST(t_model_shared_configs) {
 }
 END_TEST
 
+/* Factors of Llama 3.1, 3.2 and of other sizes give their settings back, also when they were
+ * rounded by f32 arithmetic; others do not. */
+START_TEST(t_model_llama3_settings_from_factors) {
+    static const struct {
+        int rot;
+        double theta, factor, high, old;
+    } c[] = {{128, 5e5, 8, 4, 8192}, {64, 5e5, 32, 4, 8192}, {128, 1e6, 2.5, 3, 4096}};
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        float f[64];
+        const rex_rope r = {c[i].theta, 1.0, f};
+        rex_llama3 p;
+        for (int k = 0; k < c[i].rot / 2; k++) {
+            const double turns = c[i].old / (6.283185307179586 *
+                                             rex_pow(c[i].theta, 2.0 * k / c[i].rot));
+            const double s = (turns - 1.0) / (c[i].high - 1.0);
+            f[k] = (float)(s < 0 ? c[i].factor : s > 1 ? 1 : 1 / ((1 - s) / c[i].factor + s));
+            f[k] *= s < 0 || s > 1 ? 1.0F : 1.0F + (float)(k % 3 - 1) * 3e-7F;
+        }
+        CHECK(rex_rope_as_llama3(&r, c[i].rot, &p));
+        CHECK(p.factor == c[i].factor && p.low == 1 && p.high == c[i].high && p.old == c[i].old);
+        f[1] = 1.1F; /* not by this rule */
+        CHECK(!rex_rope_as_llama3(&r, c[i].rot, &p));
+        for (int k = 0; k < c[i].rot / 2; k++) f[k] = k ? 8.0F : 1.0F;
+        CHECK(!rex_rope_as_llama3(&r, c[i].rot, &p));
+    }
+}
+END_TEST
+
 /* An end token outside the vocabulary is told by file, key and number; those within stay. */
 START_TEST(t_model_eos_outside_the_vocabulary) {
     char dir[512], path[2048];
@@ -572,6 +600,6 @@ START_TEST(t_model_smollm2) {
 END_TEST
 
 REX_TEST_MAIN("model", t_model_golden, t_model_two_forms, t_model_fork_anywhere,
-              t_model_refused_steps, t_model_config_keys, t_model_eos_outside_the_vocabulary,
-              t_model_shared_configs, t_model_broken_files, t_model_foreign_fp_state,
-              t_model_torture, t_model_smollm2)
+              t_model_refused_steps, t_model_config_keys, t_model_llama3_settings_from_factors,
+              t_model_eos_outside_the_vocabulary, t_model_shared_configs, t_model_broken_files,
+              t_model_foreign_fp_state, t_model_torture, t_model_smollm2)

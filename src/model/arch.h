@@ -134,6 +134,14 @@ int64_t rex_gguf_row(int64_t r, int64_t hd);
 REX_MUST rex_status rex_shape_read(const rex_arch *a, const rex_jval *doc, const char *what,
                                    int64_t context, rex_arena *arena, rex_shape *out, rex_err *e);
 
+/* Llama 3.1's stretching of long waves, in the words of its config. */
+typedef struct {
+    double factor, low, high, old; /* old: original_max_position_embeddings */
+} rex_llama3;
+/* The settings behind a list of factors, as GGUF has it: true where they give every factor back to
+ * 2e-6, which is the rounding of those who wrote it in f32. Needs two factors between the ends. */
+bool rex_rope_as_llama3(const rex_rope *r, int rot, rex_llama3 *out);
+
 /* Angles: cos and sin of positions 0 .. n-1, (n, rot/2) each. */
 void rex_rope_table(const rex_rope *r, int rot, int64_t n, float *cos_out, float *sin_out);
 

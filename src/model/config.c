@@ -8,6 +8,8 @@
  */
 #include "arch.h"
 
+#include <math.h>
+
 /* Bounds that keep every product of sizes far from overflow. */
 enum { MAX_HEADS = 1024, MAX_HEAD_DIM = 1024 };
 static const int64_t max_width = 1 << 20;
@@ -193,29 +195,68 @@ static rex_status member_factors(const rex_jval *obj, const char *key, int n, co
 
 /* Llama 3.1: long waves are stretched by `factor`, short ones are kept, those between are blended.
  */
-static rex_status llama3_factors(const rex_jval *o, const char *what, double theta, int rot,
-                                 float *out, rex_err *e) {
-    double factor = 0.0, low = 0.0, high = 0.0, old = 0.0;
-    REX_TRY(member_f64(o, "factor", true, what, &factor, e));
-    REX_TRY(member_f64(o, "low_freq_factor", true, what, &low, e));
-    REX_TRY(member_f64(o, "high_freq_factor", true, what, &high, e));
-    REX_TRY(member_f64(o, "original_max_position_embeddings", true, what, &old, e));
-    if (!(high > low))
-        return rex_fail(e, REX_EFORMAT, o->at,
-                        "%s: rope scaling needs high_freq_factor > low_freq_factor", what);
+static void llama3_fill(const rex_llama3 *p, double theta, int rot, float *out) {
     const double two_pi = 6.283185307179586;
     for (int i = 0; i < rot / 2; i++) {
         const double wave = two_pi * rex_pow(theta, 2.0 * i / rot);
-        if (wave < old / high) {
+        if (wave < p->old / p->high) {
             out[i] = 1.0F;
-        } else if (wave > old / low) {
-            out[i] = (float)factor;
+        } else if (wave > p->old / p->low) {
+            out[i] = (float)p->factor;
         } else {
-            const double smooth = (old / wave - low) / (high - low);
-            out[i] = (float)(1.0 / ((1.0 - smooth) / factor + smooth));
+            const double smooth = (p->old / wave - p->low) / (p->high - p->low);
+            out[i] = (float)(1.0 / ((1.0 - smooth) / p->factor + smooth));
         }
     }
+}
+
+static rex_status llama3_factors(const rex_jval *o, const char *what, double theta, int rot,
+                                 float *out, rex_err *e) {
+    rex_llama3 p = {0.0, 0.0, 0.0, 0.0};
+    REX_TRY(member_f64(o, "factor", true, what, &p.factor, e));
+    REX_TRY(member_f64(o, "low_freq_factor", true, what, &p.low, e));
+    REX_TRY(member_f64(o, "high_freq_factor", true, what, &p.high, e));
+    REX_TRY(member_f64(o, "original_max_position_embeddings", true, what, &p.old, e));
+    if (!(p.high > p.low))
+        return rex_fail(e, REX_EFORMAT, o->at,
+                        "%s: rope scaling needs high_freq_factor > low_freq_factor", what);
+    llama3_fill(&p, theta, rot, out);
     return REX_OK;
+}
+
+static double nearest(double x, double unit) { return floor(x / unit + 0.5) * unit; }
+
+/* A blended factor f gives (1/f - 1/factor) / (1 - 1/factor) = A / wave - B with A = old / (high -
+ * low) and B = low / (high - low), so two of them give A and B. A common multiple of old, low and
+ * high cancels: low is taken as 1, as it is in every published model. */
+bool rex_rope_as_llama3(const rex_rope *r, int rot, rex_llama3 *out) {
+    float again[512];
+    const double two_pi = 6.283185307179586;
+    const int n = rot / 2;
+    int at[2] = {-1, -1};
+    double top = 1.0, s[2], w[2];
+    if (!r->factor || n > 512) return false;
+    for (int i = 0; i < n; i++) top = (double)r->factor[i] > top ? (double)r->factor[i] : top;
+    for (int i = 0; i < n; i++) {
+        const double f = (double)r->factor[i];
+        if (f < 1.0001 || f > top * 0.9999) continue;
+        at[at[0] >= 0] = i;
+    }
+    if (at[1] < 0) return false;
+    for (int k = 0; k < 2; k++) {
+        s[k] = (1.0 / (double)r->factor[at[k]] - 1.0 / top) / (1.0 - 1.0 / top);
+        w[k] = two_pi * rex_pow(r->theta, 2.0 * at[k] / rot);
+    }
+    const double a = (s[0] - s[1]) / (1.0 / w[0] - 1.0 / w[1]);
+    const double b = a / w[0] - s[0];
+    if (!(b > 0.0)) return false;
+    *out = (rex_llama3){nearest(top, 1e-3), 1.0, nearest(1.0 + 1.0 / b, 1e-3), nearest(a / b, 1.0)};
+    if (!(out->high > 1.0 && out->old >= 1.0 && out->old < 1e12)) return false;
+    llama3_fill(out, r->theta, rot, again);
+    for (int i = 0; i < n; i++)
+        if (!(fabs((double)again[i] - (double)r->factor[i]) <= 2e-6 * (double)again[i]))
+            return false;
+    return true;
 }
 
 /* Phi-3: two sets of factors. Which one holds is a property of the opened model, never of the

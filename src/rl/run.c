@@ -143,6 +143,38 @@ static rex_status add_side(rex_run *r, rex_arena *a, const char *folder, const c
     return read_file(a, path, &r->side[r->n_side++].text, e);
 }
 
+/* GGUF has frequency factors as a list, for which a config has no name: Llama 3.1's are told by the
+ * settings that they come from. */
+static void put_rope_scaling(const rex_run *r, const rex_jval *v, rex_jw *w) {
+    const rex_jval *const type = rex_json_get(v, "rope_type");
+    const rex_shape *const s = &r->model->s;
+    rex_llama3 p;
+    if (!type || type->kind != REX_J_STR || !rex_str_is(type->u.s, "factors")) {
+        rex_jw_val(w, v);
+        return;
+    }
+    if (!rex_rope_as_llama3(&s->rope[0], s->rot, &p)) {
+        rex_say(REX_LOG_WARN,
+                "%s: its frequency factors follow no rule that a config has a name for: "
+                "the new folder is read here, not by transformers",
+                r->base);
+        rex_jw_val(w, v);
+        return;
+    }
+    rex_jw_obj(w);
+    rex_jw_key(w, "rope_type");
+    rex_jw_cstr(w, "llama3");
+    rex_jw_key(w, "factor");
+    rex_jw_f64(w, p.factor);
+    rex_jw_key(w, "low_freq_factor");
+    rex_jw_f64(w, p.low);
+    rex_jw_key(w, "high_freq_factor");
+    rex_jw_f64(w, p.high);
+    rex_jw_key(w, "original_max_position_embeddings");
+    rex_jw_i64(w, (int64_t)p.old);
+    rex_jw_obj_end(w);
+}
+
 /* The config of the base, with the type of the weights that we write. A GGUF's metadata become the
  * keys of a Hugging Face config. */
 static rex_status config_text(const rex_run *r, const char *dtype, rex_arena *a, rex_str *out,
@@ -168,7 +200,9 @@ static rex_status config_text(const rex_run *r, const char *dtype, rex_arena *a,
             skip |= rex_str_is(c->u.c.key[i], drop[k]);
         if (skip) continue;
         rex_jw_keys(&w, c->u.c.key[i]);
-        rex_jw_val(&w, &c->u.c.item[i]);
+        if (rex_str_is(c->u.c.key[i], "rope_scaling"))
+            put_rope_scaling(r, &c->u.c.item[i], &w);
+        else rex_jw_val(&w, &c->u.c.item[i]);
     }
     rex_jw_key(&w, "dtype");
     rex_jw_cstr(&w, dtype);

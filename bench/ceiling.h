@@ -3,7 +3,8 @@
  * ceiling.h: what the machine can do in this minute: fused multiply-adds from registers, bytes read
  * from memory; and the clock by which benchmarks go. A benchmark includes it once, and measures a
  * ceiling right before and right after a figure, so that a change of clock or a neighbour hits
- * both alike. The loops are written for each instruction set, so that no compiler's mood is in them.
+ * both alike. The loops are written for each instruction set, so that no compiler's mood is in
+ * them.
  */
 #ifndef REX_BENCH_CEILING_H
 #define REX_BENCH_CEILING_H
@@ -18,7 +19,8 @@
 #include <arm_neon.h>
 #endif
 
-/* CEILING_SHORT and _LONG are loops of ceiling_flops for each thread: half a millisecond, and eight. */
+/* CEILING_SHORT and _LONG are loops of ceiling_flops for each thread: half a millisecond, and
+ * eight. */
 enum { CEILING_STEPS = 1 << 16, CEILING_CHAINS = 12, CEILING_PIECE = 1 << 20,
        CEILING_SHORT = 4, CEILING_LONG = 64 };
 
@@ -71,7 +73,8 @@ __attribute__((target("avx2"))) static inline float ceiling_read_256(const float
     for (int i = 0; i < 8; i++) s[i] = _mm256_setzero_si256();
     for (size_t k = 0; k + 64 <= n; k += 64) {
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) _mm_prefetch((const char *)(p + k + 16 * i) + 4096, _MM_HINT_T0);
+        for (int i = 0; i < 4; i++)
+            _mm_prefetch((const char *)(p + k + 16 * i) + 4096, _MM_HINT_T0);
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++)
             s[i] = _mm256_xor_si256(s[i], _mm256_loadu_si256((const void *)(p + k + 8 * i)));

@@ -1063,8 +1063,8 @@ typedef struct {
 } rex_sft_cost;
 /* Checks everything that a run would check, writes nothing, and tells its cost. REX_ELIMIT where
  * memory or disk do not suffice, naming what would; `out` is filled in then, too, but for the time.
- * Of several ranks the first one plans, for its share of the optimiser; `out` of the others stays as
- * it is. */
+ * Of several ranks the first one plans, for its share of the optimiser; `out` of the others stays
+ * as it is. */
 REX_API REX_MUST rex_status rex_sft_plan(const rex_sft_opts *o, rex_sft_cost *out, rex_err *e);
 /* The whole run, into the folder `out`. REX_ECANCEL after a stop on request: saved, can be resumed.
  * Data, config and weights are checked before the first step; errors name file and line or tensor.

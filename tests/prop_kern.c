@@ -768,8 +768,8 @@ START_TEST(t_pick_refuses_unknown) {
 }
 END_TEST
 
-REX_TEST_MAIN("kern", t_gemm_equals_ref, t_parts_of_products_equal_ref, t_pack_equals_ref_and_turns, t_attention_equals_ref,
-              t_attention_ignores_cuts, t_attention_gradient_equals_ref, t_rows_equal_ref,
-              t_embedding_and_rotation_equal_ref, t_doubles_equal_ref, t_adamw_equals_ref,
-              t_product_is_near_double, t_row_gradients_follow_differences,
+REX_TEST_MAIN("kern", t_gemm_equals_ref, t_parts_of_products_equal_ref, t_pack_equals_ref_and_turns,
+              t_attention_equals_ref, t_attention_ignores_cuts, t_attention_gradient_equals_ref,
+              t_rows_equal_ref, t_embedding_and_rotation_equal_ref, t_doubles_equal_ref,
+              t_adamw_equals_ref, t_product_is_near_double, t_row_gradients_follow_differences,
               t_attention_gradient_follows_differences, t_pick_refuses_unknown)

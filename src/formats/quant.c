@@ -107,9 +107,13 @@ static void block_q45_k(const uint8_t *b, const uint8_t *q, const uint8_t *high,
     }
 }
 
-static void block_q4_k(const uint8_t *restrict b, float *restrict out) { block_q45_k(b, b + 16, NULL, out); }
+static void block_q4_k(const uint8_t *restrict b, float *restrict out) {
+    block_q45_k(b, b + 16, NULL, out);
+}
 
-static void block_q5_k(const uint8_t *restrict b, float *restrict out) { block_q45_k(b, b + 48, b + 16, out); }
+static void block_q5_k(const uint8_t *restrict b, float *restrict out) {
+    block_q45_k(b, b + 48, b + 16, out);
+}
 
 /* 128 bytes of low nibbles, 64 of high bit pairs, 16 signed scales, d. Element 128 h + 32 k + i
  * has its nibble in byte 64 h + 32 (k & 1) + i (low half for k < 2), its pair at bit 2 k of byte

@@ -205,8 +205,8 @@ size_t rex_attn_scratch(const rex_attn *a) {
     return rex_attn_scratch_for(a->H, a->KV, a->hd, hi);
 }
 
-/* K and V of one head by rows and by panels, what K sums; a block of score rows and of score gradients, also by
- * columns; a block of queries and of output gradients. */
+/* K and V of one head by rows and by panels, what K sums; a block of score rows and of score
+ * gradients, also by columns; a block of queries and of output gradients. */
 size_t rex_attn_grad_scratch(int64_t H, int64_t KV, int64_t hd, int64_t T) {
     const int64_t rows = attn_tokens(H / KV) * (H / KV);
     const int64_t whole = (T + REX_PANEL - 1) / REX_PANEL * REX_PANEL;
@@ -345,8 +345,8 @@ static void gemm_piece(void *ud, size_t item, int worker) {
     }
 }
 
-/* Does b continue a: the same rows by the panels behind a's, into the columns behind a's? Query, key
- * and value of a layer do, gate and up likewise, as the engine lays them. */
+/* Does b continue a: the same rows by the panels behind a's, into the columns behind a's? Query,
+ * key and value of a layer do, gate and up likewise, as the engine lays them. */
 static bool goes_on(const rex_gemm *a, const rex_gemm *b) {
     const size_t bytes = a->w.ld > 0 ? (size_t)a->n * sizeof(float)
                                      : rex_panel_bytes(a->w.type, a->k) *

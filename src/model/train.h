@@ -45,10 +45,10 @@ void rex_grads_follow(rex_grads *g, rex_pool *pool);
 
 /* True if one of the comma-separated patterns ('*' matches anything) matches the whole name. */
 bool rex_name_matches(const char *patterns, const char *name);
-/* factor[0 .. n-1], by parameter: X of the last "PATTERN=X" of the comma-separated list that matches
- * its name, 1 where none does (list NULL: nowhere). An X that is not a number from 0 to 1e6, and a
- * pattern that matches no parameter that is trained, are REX_EARG naming it; `what` begins the
- * sentence. */
+/* factor[0 .. n-1], by parameter: X of the last "PATTERN=X" of the comma-separated list that
+ * matches its name, 1 where none does (list NULL: nowhere). An X that is not a number from 0 to
+ * 1e6, and a pattern that matches no parameter that is trained, are REX_EARG naming it; `what`
+ * begins the sentence. */
 REX_MUST rex_status rex_grads_factors(const rex_grads *g, const char *what, const char *list,
                                       double *factor, rex_err *e);
 

@@ -178,7 +178,7 @@ static rex_status take_moment(const rex_optim *p, void *slab, size_t i, const re
         from = panels;
     }
     for (size_t k = 0; k < p->n_span; k++) {
-        const rex_span *const x = &p->span[k];
+        const rex_slab_span *const x = &p->span[k];
         if (x->param != i) continue;
         const float *const src = from + (x->at - g->off[i]);
         if (p->o.state == REX_K_F32) memcpy((float *)slab + x->state, src, x->n * sizeof *src);

@@ -34,7 +34,7 @@ double rex_lr_at(const rex_optim_opts *o, int64_t t) {
 }
 
 /* The spans, with their places among the moments, and the chunks of all parameters. */
-static rex_status lay_out(rex_optim *p, const rex_span *span, size_t n_span, rex_err *e) {
+static rex_status lay_out(rex_optim *p, const rex_slab_span *span, size_t n_span, rex_err *e) {
     const rex_grads *const g = p->g;
     p->chunk = rex_mem_take(g->n + 1, sizeof *p->chunk, e);
     p->span = p->chunk ? rex_mem_take((span ? n_span : g->n) + 1, sizeof *p->span, e) : NULL;
@@ -43,7 +43,7 @@ static rex_status lay_out(rex_optim *p, const rex_span *span, size_t n_span, rex
         const size_t n = rex_grads_size(g, i);
         p->chunk[i + 1] = p->chunk[i] + (n + REX_CHUNK - 1) / REX_CHUNK;
         if (n && !span)
-            p->span[p->n_span++] = (rex_span){ .param = i, .at = g->off[i], .n = n,
+            p->span[p->n_span++] = (rex_slab_span){ .param = i, .at = g->off[i], .n = n,
                                                .chunk = p->chunk[i] };
     }
     if (span) memcpy(p->span, span, n_span * sizeof *span);
@@ -68,7 +68,7 @@ static rex_status find_factors(rex_optim *p, rex_err *e) {
     return REX_OK;
 }
 
-rex_status rex_optim_open_part(rex_grads *g, const rex_optim_opts *o, const rex_span *span,
+rex_status rex_optim_open_part(rex_grads *g, const rex_optim_opts *o, const rex_slab_span *span,
                                size_t n_span, rex_optim **out, rex_err *e) {
     if (o->state != REX_K_F32 && o->state != REX_K_BF16)
         return rex_fail(e, REX_EARG, -1, "optimiser state is f32 or bf16");
@@ -112,7 +112,7 @@ void rex_optim_close(rex_optim *p) {
 void rex_optim_sums(rex_optim *p, rex_pool *pool) {
     const uint64_t fp = rex_fp_enter();
     for (size_t i = 0; i < p->n_span; i++) {
-        const rex_span *const s = &p->span[i];
+        const rex_slab_span *const s = &p->span[i];
         (void)rex_sumsq_run(&p->g->m->kern, pool, p->g->grad + s->at, (int64_t)s->n,
                             p->part + s->chunk);
     }
@@ -150,7 +150,7 @@ void rex_optim_update(rex_optim *p, rex_pool *pool, double norm, rex_span_fn don
     if (p->o.clip > 0.0 && norm > p->o.clip) a.grad_scale = (float)(p->o.clip / norm);
     const size_t each = p->o.state == REX_K_F32 ? 4 : 2;
     for (size_t i = 0; i < p->n_span; i++) {
-        const rex_span *const s = &p->span[i];
+        const rex_slab_span *const s = &p->span[i];
         a.lr = (float)(lr * p->lr_factor[s->param]);
         a.decay = (float)(p->o.decay * p->decay_factor[s->param]);
         float *const w = rex_grads_weights(g, s->param) + (s->at - g->off[s->param]);

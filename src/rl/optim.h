@@ -34,14 +34,14 @@ typedef struct {
     size_t chunk; /* the first one's number */
     size_t state; /* where its moments begin, in numbers */
     int owner, bucket; /* for ranks: see share.h */
-} rex_span;
+} rex_slab_span;
 
 typedef struct {
     rex_optim_opts o;
     rex_grads *g;
     int64_t t;          /* updates done */
     void *m, *v;        /* owned; of type o.state, those of the spans */
-    rex_span *span;     /* owned; what this process updates, in the order of the slab */
+    rex_slab_span *span;     /* owned; what this process updates, in the order of the slab */
     size_t n_span;
     double *part;       /* owned; sums of squares by chunk, of all parameters */
     size_t *chunk;      /* owned; g->n + 1: the first chunk of each parameter */
@@ -51,11 +51,13 @@ typedef struct {
 } rex_optim;
 
 /* An optimiser over the parameters of `g` (borrowed), its moments zero; `o` is copied. `span`: the
- * n_span parts of the slab that it updates; NULL: all. REX_EARG for lists that rex_grads_factors refuses. */
+ * n_span parts of the slab that it updates; NULL: all. REX_EARG for lists that rex_grads_factors
+ * refuses. */
 REX_MUST rex_status rex_optim_open(rex_grads *g, const rex_optim_opts *o, rex_optim **out,
                                    rex_err *e);
-REX_MUST rex_status rex_optim_open_part(rex_grads *g, const rex_optim_opts *o, const rex_span *span,
-                                        size_t n_span, rex_optim **out, rex_err *e);
+REX_MUST rex_status rex_optim_open_part(rex_grads *g, const rex_optim_opts *o,
+                                        const rex_slab_span *span, size_t n_span, rex_optim **out,
+                                        rex_err *e);
 void rex_optim_close(rex_optim *p);
 
 /* One update: global norm (per-tensor sums of squares in double, added in tensor order), clipping,
@@ -70,7 +72,7 @@ void rex_optim_sums(rex_optim *p, rex_pool *pool);
 REX_MUST rex_status rex_optim_norm(const rex_optim *p, double *norm, rex_err *e);
 /* The update of the own spans; `done` (may be NULL) hears of each as soon as it has its new
  * weights. rex_grads_follow is left to the caller. */
-typedef void (*rex_span_fn)(void *ud, const rex_span *s);
+typedef void (*rex_span_fn)(void *ud, const rex_slab_span *s);
 void rex_optim_update(rex_optim *p, rex_pool *pool, double norm, rex_span_fn done, void *ud);
 
 #endif

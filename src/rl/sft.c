@@ -481,7 +481,7 @@ static rex_status open_slabs(sft *t, rex_err *e) {
     REX_TRY(rex_grads_open(t->run.model, t->o.freeze, &t->g, e));
     REX_TRY(rex_share_open(t->g, t->sharers, t->o.exact, t->o.seqs, &t->share, e));
     size_t n_span = 0;
-    const rex_span *const span = rex_share_spans(t->share, &n_span);
+    const rex_slab_span *const span = rex_share_spans(t->share, &n_span);
     REX_TRY(rex_optim_open_part(t->g, &p, span, n_span, &t->opt, e));
     const rex_fit_in in = { .o = &t->o, .m = t->run.model, .g = t->g, .opt = t->opt,
                             .pool = t->pool, .docs = &t->docs, .val = &t->val,

@@ -30,7 +30,7 @@ struct rex_share {
     bool exact;
     int rank, size, n_bucket;
     int64_t docs, leaves;         /* leaves: docs, padded to a power of two */
-    rex_span *span, *own;         /* owned; all of them, and this rank's */
+    rex_slab_span *span, *own;         /* owned; all of them, and this rank's */
     size_t n_span, n_own, n_chunk;
     range *range;                 /* owned */
     size_t n_range;
@@ -82,11 +82,11 @@ static rex_status make_spans(rex_share *s, rex_err *e) {
             const int owner = (int)((double)s->size * ((double)before[b] + 0.5 * (double)n) /
                                     (double)total[b]);
             before[b] += n;
-            rex_span *const last = s->n_span ? &s->span[s->n_span - 1] : NULL;
+            rex_slab_span *const last = s->n_span ? &s->span[s->n_span - 1] : NULL;
             if (last && last->param == i && last->owner == owner) last->n += n;
             else
-                s->span[s->n_span++] = (rex_span){ .param = i, .at = at, .n = n, .chunk = chunk,
-                                                   .owner = owner, .bucket = b };
+                s->span[s->n_span++] = (rex_slab_span){
+                    .param = i, .at = at, .n = n, .chunk = chunk, .owner = owner, .bucket = b};
         }
     }
     for (size_t i = 0; i < s->n_span && s->own; i++) {
@@ -101,7 +101,7 @@ static rex_status make_ranges(rex_share *s, rex_err *e) {
     s->arrival = s->range ? rex_mem_take(s->n_span + 1, sizeof *s->arrival, e) : NULL;
     if (!s->arrival) return REX_ENOMEM;
     for (size_t i = 0; i < s->n_span; i++) {
-        const rex_span *const p = &s->span[i];
+        const rex_slab_span *const p = &s->span[i];
         range *const last = s->n_range ? &s->range[s->n_range - 1] : NULL;
         /* between parameters there may be some padding, which travels along */
         if (last && last->owner == p->owner && last->bucket == p->bucket &&
@@ -200,7 +200,7 @@ size_t rex_share_bytes(const rex_share *s) {
     return s->bytes;
 }
 
-const rex_span *rex_share_spans(const rex_share *s, size_t *n) {
+const rex_slab_span *rex_share_spans(const rex_share *s, size_t *n) {
     *n = s->n_own;
     return s->own;
 }
@@ -287,7 +287,7 @@ void rex_share_layer(void *share, int layer) {
     s->bad = send_bucket(s, s->g->m->s.L - layer, &s->why);
 }
 
-/* ---- the tree within a rank --------------------------------------------------------------- */
+/* ---- the tree within a rank -------------------------------------------------------------- */
 
 typedef struct {
     float *y;
@@ -376,11 +376,11 @@ rex_status rex_share_numbers(rex_share *s, rex_optim *p, const double *mine, con
     return REX_OK;
 }
 
-static float *weights_of(const rex_share *s, const rex_span *p) {
+static float *weights_of(const rex_share *s, const rex_slab_span *p) {
     return rex_grads_weights(s->g, p->param) + (p->at - s->g->off[p->param]);
 }
 
-static void send_weights(void *ud, const rex_span *p) {
+static void send_weights(void *ud, const rex_slab_span *p) {
     rex_share *const s = ud;
     for (int r = 0; r < s->size && s->bad == REX_OK; r++)
         if (r != s->rank)
@@ -425,7 +425,7 @@ rex_status rex_share_moments(rex_share *s, const rex_optim *p, size_t param, int
     s->asked++;
     if (s->size > 1) rex_flow_begin(s->d, &f, NULL, NULL);
     for (size_t i = 0; i < s->n_span && st == REX_OK; i++) {
-        const rex_span *const q = &s->span[i];
+        const rex_slab_span *const q = &s->span[i];
         if (q->param != param) continue;
         char *const to = (char *)out + (q->at - s->g->off[param]) * each;
         if (q->owner == s->rank) memcpy(to, own_moments(p, q->at, which, each), q->n * each);

@@ -23,7 +23,7 @@ void rex_share_close(rex_share *s);
 /* Bytes that it takes besides the slab: sums of the tree, and what comes from other ranks. */
 size_t rex_share_bytes(const rex_share *s);
 /* The spans of this rank, for rex_optim_open_part. */
-const rex_span *rex_share_spans(const rex_share *s, size_t *n);
+const rex_slab_span *rex_share_spans(const rex_share *s, size_t *n);
 /* The documents of rank r: lo .. hi-1; may be none in exact mode. */
 void rex_share_range(const rex_share *s, int rank, int64_t *lo, int64_t *hi);
 

@@ -293,7 +293,7 @@ static rex_status train_part(worker *w, rex_model *m, rex_grads **g, rex_share *
     REX_TRY(rex_grads_open(m, NULL, g, &w->e));
     REX_TRY(rex_share_open(*g, w->d, t->exact, DOCS, s, &w->e));
     size_t n_span = 0;
-    const rex_span *const span = rex_share_spans(*s, &n_span);
+    const rex_slab_span *const span = rex_share_spans(*s, &n_span);
     REX_TRY(rex_optim_open_part(*g, &o, span, n_span, p, &w->e));
     int64_t lo, hi;
     rex_share_range(*s, w->rank, &lo, &hi);

@@ -308,7 +308,7 @@ START_TEST(t_tok_scanners_are_their_patterns) {
             CHECK_OK(rex_regex_text(&w, s, n, &safe), e);
             for (size_t i = 0; i < n;) {
                 bool found = false;
-                rex_slab_span m = {0, 0};
+                rex_span m = {0, 0};
                 CHECK_OK(rex_regex_next(&w, re, safe, n, i, &found, &m), e);
                 const size_t end = rex_scan_next(&t->cls, (rex_scan_kind)k, s, i, n);
                 if (!found || m.from != i || m.to != end) {

@@ -28,6 +28,9 @@ for n in $a $b; do ip -n $n link set lo up; done
 ip -n $a addr add 10.77.0.1/24 dev ${tag}x && ip -n $a link set ${tag}x up
 ip -n $b addr add 10.77.0.2/24 dev ${tag}y && ip -n $b link set ${tag}y up
 
+# mpirun itself notices a lost host only when TCP gives up what it has sent: a quarter of an hour by default.
+for n in $a $b; do ip netns exec $n sysctl -qw net.ipv4.tcp_retries2=3; done
+
 # What ssh would do: the first word is the host, the rest the command.
 cat >"$dir/launch" <<END
 #!/bin/sh

@@ -279,6 +279,11 @@ static int64_t slot(bool bf16, int64_t k) {
     return bf16 ? k ^ 1 : k;
 }
 
+/* Slots of n steps of k: bf16 mode fills a pair up. */
+static int64_t slots_of(bool bf16, int64_t n) {
+    return bf16 ? (n + 1) / 2 * 2 : n;
+}
+
 /* Rows m .. m+rows-1 of k0 .. k1-1 into dst[slot][wide]. Stores may run up to VW - 1 floats behind
  * a row; ascending order repairs all but the last, for which the scratch has slack. */
 static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_t k1, int wide,
@@ -286,17 +291,7 @@ static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_
     const float *x = j->x + m * j->x_row + k0 * j->x_col;
     const int64_t n = k1 - k0;
     int64_t k = 0;
-    if (j->x_row == 1) {
-        for (; k < n; k++) {
-            __builtin_prefetch(x + (k + ROWS_APART) * j->x_col, 0, 2);
-            for (int r = 0; r < rows; r += VW) {
-                const int left = rows - r < VW ? rows - r : VW;
-                vf v = v_loadn(x + k * j->x_col + r, left);
-                if (j->bf16) v = v_near_bf16(v);
-                v_storen(dst + slot(j->bf16, k) * wide + r, v, left);
-            }
-        }
-    } else if (rows > 2 && (wide <= VW || wide % VW == 0)) {
+    if (rows > 2 && (wide <= VW || wide % VW == 0)) {
         for (; k + VW <= n; k += VW)
             for (int r0 = 0; r0 < rows; r0 += VW) {
                 const float *at = x + r0 * j->x_row + k; /* the last row stands for missing ones */
@@ -324,17 +319,16 @@ static void pack_rows(const rex_gemm *j, int64_t m, int rows, int64_t k0, int64_
         for (int r = 0; r < rows; r++) dst[(n - 1) * wide + r] = 0.0f;
 }
 
-/* Tiles of rows m0 .. m1-1 of a transposed operand: its memory is read along, a step of k at a time
- * for all tiles, because their short pieces of it lie pages apart. */
-static void pack_columns(const rex_gemm *j, int64_t m0, int64_t m1, int64_t k0, int64_t k1,
-                         int64_t tiles, float *dst) {
-    const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0;
-    const slices cut = slices_of(m1 - m0, tiles);
+/* The same for all tiles of a transposed operand: its memory is read along, a step of k at a time,
+ * because their short pieces of it lie pages apart. */
+static void pack_columns(const rex_gemm *j, int64_t m0, slices cut, int64_t k0, int64_t k1,
+                         int wide, float *dst) {
+    const int64_t deep = slots_of(j->bf16, k1 - k0);
     for (int64_t k = k0; k < k1; k++) {
         const float *x = j->x + m0 + k * j->x_col;
-        float *to = dst + slot(j->bf16, k - k0) * TILE_M;
+        float *to = dst + slot(j->bf16, k - k0) * wide;
         slices next = cut;
-        for (int64_t t = 0; t < tiles; t++, to += deep * TILE_M) {
+        for (int64_t t = 0; t < cut.tiles; t++, to += deep * wide) {
             const int rows = next_slice(&next);
             for (int r = 0; r < rows; r += VW) {
                 const int left = rows - r < VW ? rows - r : VW;
@@ -345,8 +339,23 @@ static void pack_columns(const rex_gemm *j, int64_t m0, int64_t m1, int64_t k0, 
             x += rows;
         }
     }
-    for (int64_t t = 0; t < tiles && deep > k1 - k0; t++)
-        memset(dst + ((t + 1) * deep - 2) * TILE_M, 0, TILE_M * sizeof *dst);
+    for (int64_t t = 0; t < cut.tiles && deep > k1 - k0; t++)
+        memset(dst + ((t + 1) * deep - 2) * wide, 0, (size_t)wide * sizeof *dst);
+}
+
+/* Rows m0 .. m1-1 in tiles, one behind the other: dst[tile][slot][wide]. */
+static void pack(const rex_gemm *j, int64_t m0, int64_t m1, int64_t tiles, int64_t k0, int64_t k1,
+                 int wide, float *dst) {
+    slices next = slices_of(m1 - m0, tiles);
+    if (j->x_row == 1) {
+        pack_columns(j, m0, next, k0, k1, wide, dst);
+        return;
+    }
+    for (int64_t t = 0; t < tiles; t++, dst += slots_of(j->bf16, k1 - k0) * wide) {
+        const int rows = next_slice(&next);
+        pack_rows(j, m0, rows, k0, k1, wide, dst);
+        m0 += rows;
+    }
 }
 
 /* ---- widening panels --------------------------------------------------------------------- */
@@ -568,7 +577,7 @@ static bool is_thin(const rex_gemm *j, int64_t rows) {
 }
 
 static void thin(const rex_gemm *j, int64_t m, int rows, int64_t p0, int64_t p1, float *a) {
-    pack_rows(j, m, rows, 0, j->k, rows, a);
+    pack(j, m, m + rows, 1, 0, j->k, rows, a);
     switch (rows) {
     case 1: thin_rows(1, j, m, p0, p1, a); break;
     case 2: thin_rows(2, j, m, p0, p1, a); break;
@@ -633,7 +642,7 @@ static void call_rows(const rex_gemm *j, int64_t m, int64_t m1, int64_t p) {
 static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64_t k0, int64_t k1,
                      const float *a, float *room, float *acc) {
     const int64_t tiles = (m1 - m0 + TILE_M - 1) / TILE_M;
-    const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0; /* slots in use */
+    const int64_t deep = slots_of(j->bf16, k1 - k0);
     const int64_t steps = (deep + K_STEP - 1) / K_STEP;
     const int64_t step = steps > 1 ? ((deep + steps - 1) / steps + 1) / 2 * 2 : deep + 1;
     const bool whole = j->n - p * REX_PANEL >= REX_PANEL;
@@ -684,16 +693,7 @@ static void block(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p0, int64_t
     rex_dassert(!in_place(j) || cuts <= 1);
     for (int64_t k0 = 0; k0 == 0 || k0 < j->k; k0 += k_room) {
         const int64_t k1 = k0 + k_room < j->k ? k0 + k_room : j->k;
-        const int64_t deep = j->bf16 ? (k1 - k0 + 1) / 2 * 2 : k1 - k0;
-        slices next = slices_of(m1 - m0, tiles);
-        int64_t m = m0;
-        const bool along = j->x_row == 1 && j->x_col != 1;
-        if (along) pack_columns(j, m0, m1, k0, k1, tiles, a);
-        for (int64_t t = 0; t < tiles && !along; t++) {
-            const int rows = next_slice(&next);
-            pack_rows(j, m, rows, k0, k1, TILE_M, a + t * deep * TILE_M);
-            m += rows;
-        }
+        pack(j, m0, m1, tiles, k0, k1, TILE_M, a);
         for (int64_t p = p0; p < p1; p++) panel_of(j, m0, m1, p, k0, k1, a, room, acc);
     }
 }

@@ -205,6 +205,14 @@ size_t rex_attn_scratch(const rex_attn *a) {
     return rex_attn_scratch_for(a->H, a->KV, a->hd, hi);
 }
 
+bool rex_panels_go_on(const rex_panels *a, const rex_panels *b) {
+    const size_t bytes = a->ld > 0 ? (size_t)a->n * sizeof(float)
+                                   : rex_panel_bytes(a->type, a->k) *
+                                         (size_t)rex_panel_count(a->n);
+    return a->n % REX_PANEL == 0 && a->type == b->type && a->k == b->k && a->ld == b->ld &&
+           (const char *)a->data + bytes == b->data;
+}
+
 /* K and V of one head by rows and by panels, what K sums; a block of score rows and of score
  * gradients, also by columns; a block of queries and of output gradients. */
 size_t rex_attn_grad_scratch(int64_t H, int64_t KV, int64_t hd, int64_t T) {
@@ -348,14 +356,9 @@ static void gemm_piece(void *ud, size_t item, int worker) {
 /* Does b continue a: the same rows by the panels behind a's, into the columns behind a's? Query,
  * key and value of a layer do, gate and up likewise, as the engine lays them. */
 static bool goes_on(const rex_gemm *a, const rex_gemm *b) {
-    const size_t bytes = a->w.ld > 0 ? (size_t)a->n * sizeof(float)
-                                     : rex_panel_bytes(a->w.type, a->k) *
-                                           (size_t)rex_panel_count(a->n);
-    const char *const end = (const char *)a->w.data + bytes;
-    return a->m == b->m && a->k == b->k && a->x == b->x && a->x_row == b->x_row &&
-           a->x_col == b->x_col && a->n % REX_PANEL == 0 && a->w.ld == b->w.ld &&
-           a->w.type == b->w.type && end == b->w.data && a->y_row == b->y_row &&
-           a->y_panel == b->y_panel && a->y + a->n / REX_PANEL * a->y_panel == b->y &&
+    return rex_panels_go_on(&a->w, &b->w) && a->m == b->m && a->x == b->x && a->x_row == b->x_row &&
+           a->x_col == b->x_col && a->y_row == b->y_row && a->y_panel == b->y_panel &&
+           a->y + a->n / REX_PANEL * a->y_panel == b->y &&
            (a->bias != NULL ? a->bias + a->n == b->bias : b->bias == NULL) &&
            (a->add != NULL ? a->add + a->n == b->add && a->add_row == b->add_row
                            : b->add == NULL) &&

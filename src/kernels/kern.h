@@ -38,9 +38,10 @@ typedef struct {
 } rex_panels;
 
 /* Panels of n outputs. */
-/* Panels of n outputs. */
 static inline int64_t rex_panel_count(int64_t n) { return (n + REX_PANEL - 1) / REX_PANEL; }
 size_t rex_panel_bytes(rex_store t, int64_t k); /* one panel: a multiple of 64 */
+/* Does b begin where a ends, so that both are one matrix of a->n + b->n outputs? */
+bool rex_panels_go_on(const rex_panels *a, const rex_panels *b);
 
 /* Rows or panels -> panels p0 .. p1-1. Source element (out, k) is src[out*row + k*col], in
  * elements. W (N, K) row-major: row = K, col = 1; the transposed orientation, for dX = dY W, is the
@@ -138,8 +139,7 @@ typedef struct {
     double max, sum, xsum;
 } rex_lse;
 rex_lse rex_lse_join(const rex_lse *tile, int64_t n); /* in ascending order */
-/* The log of the sum: logp = x - this. */
-static inline double rex_lse_log(rex_lse s) { return s.max + rex_log(s.sum); }
+static inline double rex_lse_log(rex_lse s) { return s.max + rex_log(s.sum); } /* logp = x - this */
 static inline double rex_lse_entropy(rex_lse s) { return rex_log(s.sum) - s.xsum / s.sum; }
 
 typedef enum { REX_SILU, REX_GELU_TANH } rex_act;
@@ -240,7 +240,6 @@ typedef struct {
     REX_KERN_OPS(X)
 #undef X
 } rex_kern;
-
 /* A complete table: what it leaves out it inherits from ref. `name` is one of rex_kern_list, NULL
  * for the environment's REX_KERNEL, and without that the best this machine has. An unknown name or
  * one that this machine cannot run is REX_EARG with the list of those it can. */

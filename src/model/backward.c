@@ -312,17 +312,9 @@ typedef struct {
     rex_slot slot, bias;
 } linear;
 
-/* Do the panels of b stand behind those of a, as those of query, key and value do? Then their dX is
- * one product: its chains run through a and on through b. Adapters come between. */
-static bool follows(const rex_lin *a, const rex_panels *so_far, const rex_lin *b) {
-    const size_t bytes = rex_panel_bytes(so_far->type, so_far->k) *
-                         (size_t)rex_panel_count(so_far->n);
-    return !a->low && !b->low && so_far->n % REX_PANEL == 0 && so_far->type == b->w.type &&
-           so_far->k == b->w.k && (const char *)so_far->data + bytes == b->w.data;
-}
-
 /* Linear layers side by side, x their packed input: what there is to train of them, then dX = the
- * sum of their dY W. */
+ * sum of their dY W. Where panels lie side by side, as those of query, key and value do, it is one
+ * product, whose chains run through one layer and on through the next; adapters come between. */
 static void grad_layers(const rex_back *b, int l, const linear *part, int parts, const float *x,
                         const float *dy, int64_t ldy, float *dx, int64_t n) {
     const rex_lin *const lin = b->c->m->layer[l].lin;
@@ -336,8 +328,11 @@ static void grad_layers(const rex_back *b, int l, const linear *part, int parts,
     for (int i = 0, next; i < parts; i = next) {
         const rex_lin *const a = &lin[part[i].id];
         rex_panels all = a->w;
-        for (next = i + 1; next < parts && follows(a, &all, &lin[part[next].id]); next++)
-            all.n += w[next].outputs;
+        for (next = i + 1; next < parts && !a->low; next++) {
+            const rex_lin *const c = &lin[part[next].id];
+            if (c->low || !rex_panels_go_on(&all, &c->w)) break;
+            all.n += c->w.n;
+        }
         grad_input(b, &all, 0, all.n, dy, ldy, dx, k, n, i > 0);
         if (a->low)
             grad_low(b, a->low, grad_part(b, l, part[i].slot, 1),

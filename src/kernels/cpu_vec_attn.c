@@ -33,33 +33,47 @@ static int64_t least(int64_t a, int64_t b) {
  * STRIP_M; k is counted from `from` in b. */
 static void ragged(int n, const int64_t *lo, const int64_t *hi, const float *const *x,
                    const float *b, int64_t from, int64_t ldb, int64_t width, float *const *y) {
-    int64_t c0 = lo[0];
-    int64_t c1 = hi[0];
+    int64_t first = lo[0], c0 = lo[0];
+    int64_t last = hi[0], c1 = hi[0];
     for (int i = 1; i < n; i++) {
+        first = least(first, lo[i]);
         c0 = most(c0, lo[i]);
         c1 = least(c1, hi[i]);
+        last = most(last, hi[i]);
     }
-    const bool common = c0 < c1;
     for (int64_t c = 0; c < width; c += STRIP_N) {
         const int64_t cols = least(width - c, STRIP_N);
         const float *xs[STRIP_M];
         float *ys[STRIP_M];
+        float limit[STRIP_M];
+        if (c0 >= c1) {
+            for (int i = 0; i < n; i++) {
+                xs[0] = x[i] + lo[i];
+                ys[0] = y[i] + c;
+                if (lo[i] < hi[i])
+                    VEC(strip)
+                    (1, cols, hi[i] - lo[i], xs, b + (lo[i] - from) * ldb + c, ldb, ys, true);
+            }
+            continue;
+        }
         for (int i = 0; i < n; i++) {
-            const int64_t end = common ? c0 : hi[i];
-            const float *xi = x[i] + lo[i];
-            xs[i] = x[i] + c0;
+            xs[i] = x[i] + first;
             ys[i] = y[i] + c;
-            if (lo[i] < end)
-                VEC(strip)
-                (1, cols, end - lo[i], &xi, b + (lo[i] - from) * ldb + c, ldb, &ys[i], true);
+            limit[i] = (float)(c0 - lo[i]);
         }
-        if (!common) continue;
-        VEC(strip)(n, cols, c1 - c0, xs, b + (c0 - from) * ldb + c, ldb, ys, true);
+        const float *at = b + (first - from) * ldb + c;
+        if (first < c0)
+            VEC(strip_some)
+            (n, cols, c0 - first, xs, at, ldb, ys, limit, (float)(c0 - first - 1), -1.0f);
+        for (int i = 0; i < n; i++) xs[i] = x[i] + c0;
+        VEC(strip)(n, cols, c1 - c0, xs, at + (c0 - first) * ldb, ldb, ys, true);
+        if (c1 == last) continue;
         for (int i = 0; i < n; i++) {
-            const float *xi = x[i] + c1;
-            if (c1 < hi[i])
-                VEC(strip)(1, cols, hi[i] - c1, &xi, b + (c1 - from) * ldb + c, ldb, &ys[i], true);
+            xs[i] = x[i] + c1;
+            limit[i] = (float)(hi[i] - c1);
         }
+        VEC(strip_some)
+        (n, cols, last - c1, xs, at + (c1 - first) * ldb, ldb, ys, limit, 0.0f, 1.0f);
     }
 }
 

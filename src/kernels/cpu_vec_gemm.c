@@ -255,6 +255,63 @@ void VEC(strip)(int rows, int64_t cols, int64_t k_len, const float *const *x, co
     }
 }
 
+HOT void some_body(const int rows, const bool full, int64_t cols, int64_t k_len,
+                   const float *const *x, const float *b, int64_t ldb, float *const *y,
+                   const float *limit, float at, float by) {
+    const int64_t n0 = cols < VW ? cols : VW;
+    const int64_t n1 = cols - n0;
+#define X(i)                                                                                     \
+    vf c##i = v_zero(), d##i = v_zero();                                                         \
+    if (i < rows) {                                                                              \
+        c##i = full ? v_load(y[i]) : v_loadn(y[i], n0);                                          \
+        d##i = full ? v_load(y[i] + VW) : v_loadn(y[i] + VW, n1);                                \
+    }
+    STRIP_ROWS(X)
+#undef X
+    for (int64_t k = 0; k < k_len; k++, at += by, b += ldb) {
+        const vf b0 = full ? v_load(b) : v_loadn(b, n0);
+        const vf b1 = full ? v_load(b + VW) : v_loadn(b + VW, n1);
+        const vf now = v_set(at);
+#define X(i)                                                                                     \
+    if (i < rows) {                                                                              \
+        const vf v = v_set(x[i][k]);                                                             \
+        const vf past = v_set(limit[i]);                                                         \
+        c##i = v_pick_gt(past, now, v_fma(v, b0, c##i), c##i);                                   \
+        d##i = v_pick_gt(past, now, v_fma(v, b1, d##i), d##i);                                   \
+    }
+        STRIP_ROWS(X)
+#undef X
+    }
+#define X(i)                                                                                     \
+    if (i < rows) {                                                                              \
+        if (full) {                                                                              \
+            v_store(y[i], c##i);                                                                 \
+            v_store(y[i] + VW, d##i);                                                            \
+        } else {                                                                                 \
+            v_storen(y[i], c##i, n0);                                                            \
+            v_storen(y[i] + VW, d##i, n1);                                                       \
+        }                                                                                        \
+    }
+    STRIP_ROWS(X)
+#undef X
+}
+
+void VEC(strip_some)(int rows, int64_t cols, int64_t k_len, const float *const *x, const float *b,
+                     int64_t ldb, float *const *y, const float *limit, float at, float by) {
+    const bool full = cols == TILE_N;
+    switch (rows) {
+#define X(i)                                                                                     \
+    case i + 1:                                                                                  \
+        if (full)                                                                                \
+            some_body(i + 1, true, cols, k_len, x, b, ldb, y, limit, at, by);                    \
+        else                                                                                     \
+            some_body(i + 1, false, cols, k_len, x, b, ldb, y, limit, at, by);                   \
+        break;
+        STRIP_ROWS(X)
+#undef X
+    }
+}
+
 /* ---- packing rows ------------------------------------------------------------------------ */
 
 /* Rows in tiles as equal as can be: tile i ends at floor((i + 1) rows / tiles), counted without a

@@ -86,5 +86,9 @@ HOT vf v_gate_arg(vf x, rex_act act) {
  * rows <= STRIP_M, cols <= 2 VW; from 0 unless `more`. */
 void VEC(strip)(int rows, int64_t cols, int64_t k_len, const float *const *x, const float *b,
                 int64_t ldb, float *const *y, bool more);
+/* The same, going on from y, where rows end or begin within k_len steps: row i takes part in step k
+ * while at + k * by < limit[i]. */
+void VEC(strip_some)(int rows, int64_t cols, int64_t k_len, const float *const *x, const float *b,
+                     int64_t ldb, float *const *y, const float *limit, float at, float by);
 
 #endif

@@ -213,6 +213,7 @@ HOT void strip_body(const int rows, const bool full, int64_t cols, int64_t k_len
     }
 #pragma GCC unroll 2
     for (int64_t k = 0; k < k_len; k++) {
+        __asm__("" : "+r"(k)); /* one index for all rows, not a pointer to advance for each */
         const vf b0 = full ? v_load(b) : v_loadn(b, n0);
         const vf b1 = full ? v_load(b + VW) : v_loadn(b + VW, n1);
         b += ldb;

@@ -21,6 +21,10 @@
 #define ROWS_AHEAD 32
 #define PANEL_AHEAD 12
 #define ROWS_APART 16
+#define COLUMNS_APART 4
+/* Steps of k for one row of an operand that lies in rows: all tiles together see more rows than the
+ * next panel has, and no line of theirs has to wait. */
+#define APART_STEPS 16
 
 #if defined(REX_VEC_AVX512)
 #define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
@@ -35,14 +39,15 @@
 
 /* ---- register tiles ---------------------------------------------------------------------- */
 
-/* How the columns of a tile lie: as f32, or as pairs of bf16 that the tile leaves behind as f32, so
- * that the first tile of rows widens for all others while it computes. */
-enum { PLAIN, PAIRS, PAIRS_TURNED };
+/* How the columns of a tile lie: as f32; as a copy of f32 rows, when the next ones are called up
+ * row by row; or as pairs of bf16 that the tile leaves behind as f32, so that the first tile of
+ * rows widens for all others while it computes. */
+enum { PLAIN, APART, PAIRS, PAIRS_TURNED };
 
 typedef struct {
     int64_t k_len;
     const float *a;        /* packed rows [k_len][TILE_M] */
-    const float *b;        /* PLAIN: [k_len][32] */
+    const float *b;        /* PLAIN, APART: [k_len][32] */
     const uint16_t *pairs; /* else: [k_len/2][32][2] */
     float *wide;           /* and where it goes as [k_len][32] */
     const float *from;     /* accumulators so far, or NULL */
@@ -50,7 +55,9 @@ typedef struct {
     int64_t from_row, y_row;
     const float *bias, *add; /* edges, or NULL */
     int64_t add_row;
-    const char *ahead; /* wanted soon in the second-level cache: `pace` bytes of it a step */
+    /* Wanted soon in the second-level cache: `pace` bytes on at every step or, APART, at every
+     * APART_STEPS. */
+    const char *ahead;
     int64_t pace;
 } tile_job;
 
@@ -69,7 +76,8 @@ typedef struct {
         const vf b1 = half(p + 2 * VW, high);                                                    \
         v_store(w, b0);                                                                          \
         v_store(w + VW, b1);                                                                     \
-        tile_call(a, (const char *)(p + PANEL_AHEAD * REX_PANEL), ahead);                        \
+        __builtin_prefetch(ahead, 0, 2);                                                         \
+        tile_call(a, (const char *)(p + PANEL_AHEAD * REX_PANEL));                               \
         TILE_ROWS(TILE_FMA)                                                                      \
         ahead += t->pace;                                                                        \
         a += TILE_M;                                                                             \
@@ -83,8 +91,7 @@ HOT vf half(const uint16_t *p, bool high) {
 }
 
 /* Narrower tiles have no load to spare for these, and do not outrun the cache. */
-HOT void tile_call(const float *a, const char *b, const char *ahead) {
-    __builtin_prefetch(ahead, 0, 2);
+HOT void tile_call(const float *a, const char *b) {
     if (VW == 16) {
         __builtin_prefetch(a + ROWS_AHEAD * TILE_M, 0, 3);
         __builtin_prefetch(b, 0, 3);
@@ -110,12 +117,29 @@ HOT void tile(const int rows, const int how, const tile_job *t, int64_t c) {
         TILE_ROWS(X)
 #undef X
     }
-    if (how == PLAIN) {
+    if (how == APART) {
+        const float *b = t->b + c;
+        for (int64_t k = 0, end; k < t->k_len; k = end) {
+            end = k + APART_STEPS < t->k_len ? k + APART_STEPS : t->k_len;
+            __builtin_prefetch(ahead, 0, 2);
+            __builtin_prefetch(ahead + 64, 0, 2);
+            ahead += t->pace;
+            for (int64_t i = k; i < end; i++) {
+                const vf b0 = v_load(b);
+                const vf b1 = v_load(b + VW);
+                tile_call(a, (const char *)(b + PANEL_AHEAD * REX_PANEL));
+                TILE_ROWS(TILE_FMA)
+                a += TILE_M;
+                b += REX_PANEL;
+            }
+        }
+    } else if (how == PLAIN) {
         const float *b = t->b + c;
         for (int64_t k = 0; k < t->k_len; k++) {
             const vf b0 = v_load(b);
             const vf b1 = v_load(b + VW);
-            tile_call(a, (const char *)(b + PANEL_AHEAD * REX_PANEL), ahead);
+            __builtin_prefetch(ahead, 0, 2);
+            tile_call(a, (const char *)(b + PANEL_AHEAD * REX_PANEL));
             TILE_ROWS(TILE_FMA)
             ahead += t->pace;
             a += TILE_M;
@@ -166,6 +190,14 @@ static void tile_plain(int rows, const tile_job *t, int64_t c) {
     }
 }
 
+static void tile_apart(int rows, const tile_job *t, int64_t c) {
+    switch (rows) {
+#define X(i) case i + 1: tile(i + 1, APART, t, c); break;
+        TILE_ROWS(X)
+#undef X
+    }
+}
+
 static void tile_pairs(int rows, const tile_job *t, int64_t c) {
     switch (rows) {
 #define X(i) case i + 1: tile(i + 1, PAIRS, t, c); break;
@@ -185,6 +217,7 @@ static void tile_turned(int rows, const tile_job *t, int64_t c) {
 /* A tile of rows by all columns of a panel. */
 static void tile_panel(int rows, int how, const tile_job *t) {
     void (*const run)(int, const tile_job *, int64_t) = how == PLAIN   ? tile_plain
+                                                        : how == APART ? tile_apart
                                                         : how == PAIRS ? tile_pairs
                                                                        : tile_turned;
     for (int64_t c = 0; c < REX_PANEL; c += TILE_N) run(rows, t, c);
@@ -388,6 +421,7 @@ static void pack_columns(const rex_gemm *j, int64_t m0, slices cut, int64_t k0, 
         slices next = cut;
         for (int64_t t = 0; t < cut.tiles; t++, to += deep * wide) {
             const int rows = next_slice(&next);
+            __builtin_prefetch(x + COLUMNS_APART * j->x_col, 0, 2);
             for (int r = 0; r < rows; r += VW) {
                 const int left = rows - r < VW ? rows - r : VW;
                 vf v = v_loadn(x + r, left);
@@ -670,16 +704,20 @@ static int columns(const rex_gemm *j, int64_t p, int64_t k0, int64_t k1, float *
         return j->bf16 ? PAIRS_TURNED : PAIRS;
     }
     t->b = widen(j, p, k0, k1, room);
-    return PLAIN;
+    return j->w.ld > 0 ? APART : PLAIN;
 }
 
-/* Calls up what lies `n` steps behind the block that ends at `ke`, spread over all tiles: more than
- * a few lines in flight at a time would keep the tile's own from coming. */
+/* Calls up what lies `n` steps behind the block that ends at `ke` or, of rows, the same n steps of
+ * the next panel, spread over all tiles: more than a few lines in flight at a time would keep the
+ * tile's own from coming. */
 static void look_ahead(const rex_gemm *j, int64_t p, int64_t ke, int64_t n, int64_t tiles,
                        tile_job *t) {
-    t->ahead = (const char *)t->a;
-    t->pace = 0;
-    if (j->w.ld > 0) return;
+    if (j->w.ld > 0) {
+        const int64_t at = (ke - n) * j->w.ld + (p + 1) * REX_PANEL;
+        t->ahead = (const char *)((const float *)j->w.data + at);
+        t->pace = j->w.ld * (int64_t)sizeof(float);
+        return;
+    }
     const size_t bytes = rex_panel_bytes(j->w.type, j->k);
     t->ahead = (const char *)j->w.data + (size_t)p * bytes +
                rex_panel_bytes(j->w.type, ke / 32 * 32);
@@ -718,6 +756,7 @@ static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64
         t.from_row = in_y ? j->y_row : REX_PANEL;
         if (edges && j->bias != NULL) t.bias = j->bias + col;
         int how = columns(j, p, k0 + s, ke, room, &t);
+        const int64_t calls = how == APART ? (n + APART_STEPS - 1) / APART_STEPS : n;
         t.a = a + s * TILE_M;
         look_ahead(j, p, ke, n, tiles, &t);
         slices next = cut;
@@ -731,8 +770,8 @@ static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64
             if (edges && j->add != NULL) t.add = j->add + m * j->add_row + col;
             if (out) call_rows(j, m + rows, m1, p);
             tile_panel(rows, how, &t);
-            t.ahead += n * t.pace;
-            how = PLAIN;
+            t.ahead += calls * t.pace;
+            if (how != APART) how = PLAIN;
             m += rows;
         }
     }
@@ -765,7 +804,7 @@ static int64_t rows_at_once(const rex_gemm *j, int64_t rows) {
         if (most < TILE_M) most = TILE_M;
         rex_assert(most * one <= ROOM);
     } else if (j->w.ld > 0) {
-        most = 21 * TILE_M; /* every block of rows reads scattered columns anew */
+        most = MOST; /* every block of rows reads scattered columns anew */
     } else if (most < 6 * TILE_M) {
         most = 18 * TILE_M;
     }

@@ -22,9 +22,6 @@
 #define PANEL_AHEAD 12
 #define ROWS_APART 16
 #define COLUMNS_APART 4
-/* Steps of k for one row of an operand that lies in rows: all tiles together see more rows than the
- * next panel has, and no line of theirs has to wait. */
-#define APART_STEPS 16
 
 #if defined(REX_VEC_AVX512)
 #define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
@@ -39,15 +36,23 @@
 
 /* ---- register tiles ---------------------------------------------------------------------- */
 
-/* How the columns of a tile lie: as f32; as a copy of f32 rows, when the next ones are called up
- * row by row; or as pairs of bf16 that the tile leaves behind as f32, so that the first tile of
- * rows widens for all others while it computes. */
-enum { PLAIN, APART, PAIRS, PAIRS_TURNED };
+/* How the columns of a tile lie: as f32, or as pairs of bf16 that the tile leaves behind as f32, so
+ * that the first tile of rows widens for all others while it computes. */
+enum { PLAIN, PAIRS, PAIRS_TURNED };
+
+/* Rows of REX_PANEL floats `row` bytes apart that will be wanted soon. A tile calls one line of
+ * them every second step: in a burst they would fill the line buffers of a core, and the tile's own
+ * lines would wait for all of them. */
+typedef struct {
+    const char *at;
+    int64_t row, n;
+} wanted;
+enum { WANTED = 3, ROW_BYTES = REX_PANEL * sizeof(float) };
 
 typedef struct {
     int64_t k_len;
     const float *a;        /* packed rows [k_len][TILE_M] */
-    const float *b;        /* PLAIN, APART: [k_len][32] */
+    const float *b;        /* PLAIN: [k_len][32] */
     const uint16_t *pairs; /* else: [k_len/2][32][2] */
     float *wide;           /* and where it goes as [k_len][32] */
     const float *from;     /* accumulators so far, or NULL */
@@ -55,10 +60,9 @@ typedef struct {
     int64_t from_row, y_row;
     const float *bias, *add; /* edges, or NULL */
     int64_t add_row;
-    /* Wanted soon in the second-level cache: `pace` bytes on at every step or, APART, at every
-     * APART_STEPS. */
-    const char *ahead;
+    const char *ahead; /* wanted soon in the second-level cache: `pace` bytes of it a step */
     int64_t pace;
+    wanted soon[WANTED];
 } tile_job;
 
 /* A step of k: `x` at a, columns b0 and b1. */
@@ -67,6 +71,17 @@ typedef struct {
         const vf x = v_set(a[i]);                                                                \
         c##i = v_fma(x, b0, c##i);                                                               \
         d##i = v_fma(x, b1, d##i);                                                               \
+    }
+
+/* The same with f32 columns at b, on to the next. */
+#define TILE_STEP                                                                                \
+    {                                                                                            \
+        const vf b0 = v_load(b);                                                                 \
+        const vf b1 = v_load(b + VW);                                                            \
+        tile_call(a, (const char *)(b + PANEL_AHEAD * REX_PANEL));                               \
+        TILE_ROWS(TILE_FMA)                                                                      \
+        a += TILE_M;                                                                             \
+        b += REX_PANEL;                                                                          \
     }
 
 /* The same with columns from one half of the pairs at p, left at w. */
@@ -117,34 +132,28 @@ HOT void tile(const int rows, const int how, const tile_job *t, int64_t c) {
         TILE_ROWS(X)
 #undef X
     }
-    if (how == APART) {
+    if (how == PLAIN) {
         const float *b = t->b + c;
-        for (int64_t k = 0, end; k < t->k_len; k = end) {
-            end = k + APART_STEPS < t->k_len ? k + APART_STEPS : t->k_len;
-            __builtin_prefetch(ahead, 0, 2);
-            __builtin_prefetch(ahead + 64, 0, 2);
-            ahead += t->pace;
-            for (int64_t i = k; i < end; i++) {
-                const vf b0 = v_load(b);
-                const vf b1 = v_load(b + VW);
-                tile_call(a, (const char *)(b + PANEL_AHEAD * REX_PANEL));
-                TILE_ROWS(TILE_FMA)
-                a += TILE_M;
-                b += REX_PANEL;
+        int64_t k = 0;
+        for (const wanted *w = t->soon; w < t->soon + WANTED; w++) {
+            const char *far = w->at;
+            int64_t on = 64;
+            for (int64_t n = w->n * ROW_BYTES / 64; n > 0 && k + 1 < t->k_len; n--, k += 2) {
+                __builtin_prefetch(far, 0, 2);
+                TILE_STEP
+                TILE_STEP
+                far += on;
+                on = w->row + 64 + 64 - ROW_BYTES - on; /* line and next row in turns */
             }
         }
-    } else if (how == PLAIN) {
-        const float *b = t->b + c;
-        for (int64_t k = 0; k < t->k_len; k++) {
-            const vf b0 = v_load(b);
-            const vf b1 = v_load(b + VW);
-            __builtin_prefetch(ahead, 0, 2);
-            tile_call(a, (const char *)(b + PANEL_AHEAD * REX_PANEL));
-            TILE_ROWS(TILE_FMA)
-            ahead += t->pace;
-            a += TILE_M;
-            b += REX_PANEL;
-        }
+        if (t->pace > 0)
+            for (; k < t->k_len; k++) {
+                __builtin_prefetch(ahead, 0, 2);
+                ahead += t->pace;
+                TILE_STEP
+            }
+        else
+            for (; k < t->k_len; k++) TILE_STEP
     } else {
         const uint16_t *p = t->pairs + 2 * c;
         float *w = t->wide + c;
@@ -190,14 +199,6 @@ static void tile_plain(int rows, const tile_job *t, int64_t c) {
     }
 }
 
-static void tile_apart(int rows, const tile_job *t, int64_t c) {
-    switch (rows) {
-#define X(i) case i + 1: tile(i + 1, APART, t, c); break;
-        TILE_ROWS(X)
-#undef X
-    }
-}
-
 static void tile_pairs(int rows, const tile_job *t, int64_t c) {
     switch (rows) {
 #define X(i) case i + 1: tile(i + 1, PAIRS, t, c); break;
@@ -217,7 +218,6 @@ static void tile_turned(int rows, const tile_job *t, int64_t c) {
 /* A tile of rows by all columns of a panel. */
 static void tile_panel(int rows, int how, const tile_job *t) {
     void (*const run)(int, const tile_job *, int64_t) = how == PLAIN   ? tile_plain
-                                                        : how == APART ? tile_apart
                                                         : how == PAIRS ? tile_pairs
                                                                        : tile_turned;
     for (int64_t c = 0; c < REX_PANEL; c += TILE_N) run(rows, t, c);
@@ -704,32 +704,31 @@ static int columns(const rex_gemm *j, int64_t p, int64_t k0, int64_t k1, float *
         return j->bf16 ? PAIRS_TURNED : PAIRS;
     }
     t->b = widen(j, p, k0, k1, room);
-    return j->w.ld > 0 ? APART : PLAIN;
+    return PLAIN;
 }
 
-/* Calls up what lies `n` steps behind the block that ends at `ke` or, of rows, the same n steps of
- * the next panel, spread over all tiles: more than a few lines in flight at a time would keep the
- * tile's own from coming. */
-static void look_ahead(const rex_gemm *j, int64_t p, int64_t ke, int64_t n, int64_t tiles,
-                       tile_job *t) {
+static wanted rows_of(const float *x, int64_t row, int64_t n) {
+    return (wanted){(const char *)x, row * (int64_t)sizeof *x, n};
+}
+
+/* What tile i of `tiles` calls up of the columns behind steps ks .. ks+n-1 of panel p: of rows the
+ * same steps of the next panel, else the next n steps. Few tiles call at every step: they have
+ * little time for each line. */
+static void look_ahead(const rex_gemm *j, int64_t p, int64_t ks, int64_t n, int64_t i,
+                       int64_t tiles, bool plain, tile_job *t) {
+    wanted *const w = &t->soon[WANTED - 1];
     if (j->w.ld > 0) {
-        const int64_t at = (ke - n) * j->w.ld + (p + 1) * REX_PANEL;
-        t->ahead = (const char *)((const float *)j->w.data + at);
-        t->pace = j->w.ld * (int64_t)sizeof(float);
+        const int64_t k = ks + i * n / tiles;
+        *w = rows_of((const float *)j->w.data + k * j->w.ld + (p + 1) * REX_PANEL, j->w.ld,
+                     n / tiles + 1);
         return;
     }
-    const size_t bytes = rex_panel_bytes(j->w.type, j->k);
-    t->ahead = (const char *)j->w.data + (size_t)p * bytes +
-               rex_panel_bytes(j->w.type, ke / 32 * 32);
-    t->pace = (int64_t)rex_panel_bytes(j->w.type, n / 32 * 32) / (tiles * n) + 1;
-    if (t->pace > 64) t->pace = 64;
-}
-
-static void call_rows(const rex_gemm *j, int64_t m, int64_t m1, int64_t p) {
-    for (int64_t r = m; r < m1 && r < m + TILE_M; r++) {
-        __builtin_prefetch(out_at(j, r, p), 1, 3);
-        __builtin_prefetch(out_at(j, r, p) + 16, 1, 3);
-    }
+    const int64_t bytes = (int64_t)rex_panel_bytes(j->w.type, n / 32 * 32) / tiles + 1;
+    t->ahead = (const char *)j->w.data + (size_t)p * rex_panel_bytes(j->w.type, j->k) +
+               rex_panel_bytes(j->w.type, (ks + n) / 32 * 32) + i * bytes;
+    const bool spread = plain && tiles > 8;
+    *w = (wanted){t->ahead, ROW_BYTES, spread ? bytes / ROW_BYTES + 1 : 0};
+    t->pace = spread ? 0 : bytes / n < 64 ? bytes / n + 1 : 64;
 }
 
 /* One panel by the packed rows of k0 .. k1-1. Between blocks of k the accumulators wait in `acc`
@@ -756,9 +755,7 @@ static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64
         t.from_row = in_y ? j->y_row : REX_PANEL;
         if (edges && j->bias != NULL) t.bias = j->bias + col;
         int how = columns(j, p, k0 + s, ke, room, &t);
-        const int64_t calls = how == APART ? (n + APART_STEPS - 1) / APART_STEPS : n;
         t.a = a + s * TILE_M;
-        look_ahead(j, p, ke, n, tiles, &t);
         slices next = cut;
         int64_t m = m0;
         for (int64_t i = 0; i < tiles; i++) {
@@ -768,10 +765,14 @@ static void panel_of(const rex_gemm *j, int64_t m0, int64_t m1, int64_t p, int64
             t.y = out ? out_at(j, m, p) : held;
             t.from = s > 0 || (!whole && begun) ? held : begun ? out_at(j, m, p) : NULL;
             if (edges && j->add != NULL) t.add = j->add + m * j->add_row + col;
-            if (out) call_rows(j, m + rows, m1, p);
+            const bool last = i + 1 == tiles;
+            if (out && j->y_row != REX_PANEL)
+                t.soon[0] = rows_of(out_at(j, last ? m0 : m + rows, p + last), j->y_row, rows);
+            if (t.add != NULL && !last)
+                t.soon[1] = rows_of(t.add + rows * j->add_row, j->add_row, rows);
+            look_ahead(j, p, k0 + s, ke - k0 - s, i, tiles, how == PLAIN, &t);
             tile_panel(rows, how, &t);
-            t.ahead += calls * t.pace;
-            if (how != APART) how = PLAIN;
+            how = PLAIN;
             m += rows;
         }
     }

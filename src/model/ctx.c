@@ -31,19 +31,20 @@ static float *floats(slab *s, int64_t rows, int64_t width) {
 }
 
 /* `x`: no layer keeps anything, the stream lies there. `whole`: a set whose xn1, xn2 and act serve
- * all layers, NULL for that set itself. */
+ * all layers, in bf16 compute also gu, att and qkv; NULL for that set itself. */
 static void acts_of_layer(const rex_ctx *c, slab *s, rex_acts *a, float *x, const rex_acts *whole) {
     const rex_shape *h = &c->m->s;
     const int64_t R = c->o.rows, D = h->D;
-    const int64_t W = (int64_t)(h->H + 2 * h->K) * h->hd;
+    const int64_t A = (int64_t)h->H * h->hd, W = A + 2 * (int64_t)h->K * h->hd;
+    const bool half = whole && c->m->bf16;
     *a = (rex_acts){0};
     a->x_in = x ? x : floats(s, R, D);
     a->xn1 = whole ? whole->xn1 : floats(s, R, D);
     a->r1 = floats(s, R, 1);
-    a->qkv = floats(s, R, W);
+    a->qkv = half ? whole->qkv : floats(s, R, W);
     a->raw = h->qk_norm && c->o.keep ? floats(s, R, W) : a->qkv;
     a->rq = h->qk_norm ? floats(s, R, h->H + h->K) : NULL;
-    a->att = floats(s, R, (int64_t)h->H * h->hd);
+    a->att = half ? whole->att : floats(s, R, A);
     a->x_mid = floats(s, R, D); /* not x: a product reads what it adds after it has written */
     a->xn2 = whole ? whole->xn2 : x ? a->xn1 : floats(s, R, D);
     a->r2 = x ? a->r1 : floats(s, R, 1);
@@ -53,8 +54,9 @@ static void acts_of_layer(const rex_ctx *c, slab *s, rex_acts *a, float *x, cons
         a->r_o = floats(s, R, 1);
         a->r_d = x ? a->r_o : floats(s, R, 1);
     }
-    a->gu = floats(s, R, 2 * h->F);
+    a->gu = half ? whole->gu : floats(s, R, 2 * h->F);
     a->act = whole ? whole->act : floats(s, R, h->F);
+    if (half) a->half = piece(s, R * (2 * h->F + A + W), sizeof *a->half);
 }
 
 /* One whole set; it is the last layer's, and that of the layers that are computed again but for

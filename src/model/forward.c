@@ -316,9 +316,54 @@ static void upper_part(const stage *s) {
     by_rows(c, gate_rows, &t);
 }
 
+/* What bf16 compute keeps of a layer in bf16. */
+typedef struct {
+    float *x;
+    int64_t width, at; /* at: rows of this begin at element at * rows of `half` */
+} half_part;
+enum { HALF_PARTS = 3 };
+
+static void half_parts(const stage *s, half_part part[HALF_PARTS]) {
+    const rex_shape *h = &s->c->m->s;
+    const int64_t G = 2 * h->F, A = (int64_t)h->H * h->hd;
+    part[0] = (half_part){s->a->gu, G, 0};
+    part[1] = (half_part){s->a->att, A, G};
+    part[2] = (half_part){s->a->qkv, A + 2 * (int64_t)h->K * h->hd, G + A};
+}
+
+static void keep_half(void *ud, size_t item, int worker) {
+    (void)worker;
+    const stage *s = ud;
+    half_part p[HALF_PARTS];
+    half_parts(s, p);
+    const int64_t i = first(item), n = count(s->c, item);
+    for (int j = 0; j < HALF_PARTS; j++)
+        s->c->m->kern.cast_to(s->a->half + p[j].at * s->c->o.rows + i * p[j].width, REX_K_BF16,
+                              p[j].x + i * p[j].width, n * p[j].width);
+}
+
+/* Back again; what was not kept so is rounded in place, so that all layers go the same way. */
+static void restore_half(void *ud, size_t item, int worker) {
+    (void)worker;
+    const stage *s = ud;
+    const rex_kern *const k = &s->c->m->kern;
+    half_part p[HALF_PARTS];
+    half_parts(s, p);
+    const int64_t i = first(item), n = count(s->c, item);
+    for (int j = 0; j < HALF_PARTS; j++) {
+        float *const x = p[j].x + i * p[j].width;
+        const int64_t at = p[j].at * s->c->o.rows + i * p[j].width;
+        if (s->a->half)
+            k->cast_from(x, s->a->half + at, REX_K_BF16, n * p[j].width);
+        else
+            k->round_bf16(x, n * p[j].width);
+    }
+}
+
 static void block(rex_ctx *c, int layer) {
     stage s = stage_of(c, layer);
     upper_part(&s);
+    if (s.a->half) by_rows(c, keep_half, &s);
     project(&s, REX_LIN_DOWN, s.a->act, s.a->down, s.x_next, s.a->x_mid);
     by_rows(c, end_of_block, &s);
     shift_segs(c, 1);
@@ -356,8 +401,9 @@ void rex_ctx_redo(rex_ctx *c, int layer) {
         }
     } else {
         by_rows(c, renorm_mid, &s);
-        by_rows(c, gate_rows, &s);
     }
+    if (c->m->bf16) by_rows(c, restore_half, &s);
+    if (c->m->bf16 || layer >= c->o.redo) by_rows(c, gate_rows, &s);
     rex_fp_leave(fp);
 }
 

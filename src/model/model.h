@@ -159,8 +159,8 @@ typedef struct {
 } rex_ctx_opts;
 
 /* What one block leaves behind, (rows, width) each, packed. One set, or, if kept, one for each
- * layer but for xn1, xn2 and act, which rex_ctx_redo makes again. The keys and values are in the
- * cache. */
+ * layer but for xn1, xn2 and act, which rex_ctx_redo makes again, and in bf16 compute for what
+ * `half` keeps instead. The keys and values are in the cache. */
 typedef struct {
     float *x_in;   /* D: the stream that enters the block */
     float *xn1;    /* D: after the first norm */
@@ -178,6 +178,7 @@ typedef struct {
     float *act;    /* F */
     float *down;   /* D: output of the down layer before the sandwich norm */
     float *r_d;    /* 1 */
+    uint16_t *half; /* gu, att and qkv as bf16, one behind the other; NULL: they are kept in f32 */
 } rex_acts;
 
 typedef struct rex_ctx rex_ctx;
@@ -237,7 +238,8 @@ int32_t rex_ctx_free(const rex_ctx *c);
  * final norm are computed. REX_ELIMIT: a sequence beyond per_seq or no block left (nothing is
  * changed); REX_EARG: a token outside the vocabulary. Allocates nothing. */
 REX_MUST rex_status rex_ctx_step(rex_ctx *c, const rex_row *row, int n, rex_err *e);
-/* After a step with `keep`: makes the activations of one layer whole again, the same bits. */
+/* After a step with `keep`: makes the activations of one layer whole again, the same bits but for
+ * gu, att and qkv in bf16 compute: these come back rounded to bf16, and act is made of them. */
 void rex_ctx_redo(rex_ctx *c, int layer);
 /* After a step: the state of row i after the final norm; of the tapped layer; (D). */
 const float *rex_ctx_state(const rex_ctx *c, int i);

@@ -512,15 +512,18 @@ static rex_status read_data(sft *t, rex_err *e) {
                              .truncate = t->o.truncate,
                              .eos = t->run.eos};
     REX_TRY(rex_docs_read(t->a, t->o.data, &o, &t->docs, e));
+    return t->o.val ? rex_docs_read(t->a, t->o.val, &o, &t->val, e) : REX_OK;
+}
+
+static void tell_data(const sft *t) {
     rex_say(REX_LOG_INFO,
             "%s: %zu documents, %lld tokens, %lld of them to learn, the longest has %lld",
             t->o.data, t->docs.n, (long long)t->docs.tokens, (long long)t->docs.targets,
             (long long)t->docs.longest);
     if (t->docs.too_long)
         rex_say(REX_LOG_WARN, "%s: %lld documents are longer than the context of %lld and were %s",
-                t->o.data, (long long)t->docs.too_long, (long long)o.context,
-                o.truncate ? "cut" : "left out");
-    return t->o.val ? rex_docs_read(t->a, t->o.val, &o, &t->val, e) : REX_OK;
+                t->o.data, (long long)t->docs.too_long, (long long)t->run.model->s.ctx,
+                t->o.truncate ? "cut" : "left out");
 }
 
 /* Takes up the newest checkpoint that can be read. */
@@ -609,6 +612,7 @@ static rex_status prepare(sft *t, rex_err *e) {
     if (s == REX_OK) s = rex_run_open(&t->run, &t->o, false, t->a, t->pool, e);
     REX_TRY(rex_dist_agree(t->o.dist, s, e));
     s = read_data(t, e);
+    if (s == REX_OK) tell_data(t);
     if (s == REX_OK) s = open_slabs(t, e);
     if (s == REX_OK) s = open_step(t, e);
     if (s == REX_OK) s = rex_run_begin(&t->run, &t->docs, e);
@@ -762,6 +766,7 @@ static rex_status open_plan(sft *t, const rex_sft_opts *o, const char *tmp, bool
     REX_TRY(rex_pool_open((int)o->threads, &t->pool, e));
     REX_TRY(rex_run_open(&t->run, &t->o, blank, t->a, t->pool, e));
     REX_TRY(read_data(t, e));
+    if (blank) tell_data(t); /* the second opening reads the same */
     t->o.out = o->out;
     return open_slabs(t, e);
 }

@@ -225,6 +225,23 @@ static void tile_panel(int rows, int how, const tile_job *t) {
 
 /* ---- strips ------------------------------------------------------------------------------ */
 
+/* Accumulators of row i from y and back to it. */
+#define STRIP_TAKE(i)                                                                            \
+    if (i < rows) {                                                                              \
+        c##i = full ? v_load(y[i]) : v_loadn(y[i], n0);                                          \
+        d##i = full ? v_load(y[i] + VW) : v_loadn(y[i] + VW, n1);                                \
+    }
+#define STRIP_GIVE(i)                                                                            \
+    if (i < rows) {                                                                              \
+        if (full) {                                                                              \
+            v_store(y[i], c##i);                                                                 \
+            v_store(y[i] + VW, d##i);                                                            \
+        } else {                                                                                 \
+            v_storen(y[i], c##i, n0);                                                            \
+            v_storen(y[i] + VW, d##i, n1);                                                       \
+        }                                                                                        \
+    }
+
 HOT void strip_body(const int rows, const bool full, int64_t cols, int64_t k_len,
                     const float *const *x, const float *b, int64_t ldb, float *const *y,
                     bool more) {
@@ -236,13 +253,7 @@ HOT void strip_body(const int rows, const bool full, int64_t cols, int64_t k_len
     STRIP_ROWS(X)
 #undef X
     if (more) {
-#define X(i)                                                                                     \
-    if (i < rows) {                                                                              \
-        c##i = full ? v_load(y[i]) : v_loadn(y[i], n0);                                          \
-        d##i = full ? v_load(y[i] + VW) : v_loadn(y[i] + VW, n1);                                \
-    }
-        STRIP_ROWS(X)
-#undef X
+        STRIP_ROWS(STRIP_TAKE)
     }
 #pragma GCC unroll 2
     for (int64_t k = 0; k < k_len; k++) {
@@ -259,18 +270,7 @@ HOT void strip_body(const int rows, const bool full, int64_t cols, int64_t k_len
         STRIP_ROWS(X)
 #undef X
     }
-#define X(i)                                                                                     \
-    if (i < rows) {                                                                              \
-        if (full) {                                                                              \
-            v_store(y[i], c##i);                                                                 \
-            v_store(y[i] + VW, d##i);                                                            \
-        } else {                                                                                 \
-            v_storen(y[i], c##i, n0);                                                            \
-            v_storen(y[i] + VW, d##i, n1);                                                       \
-        }                                                                                        \
-    }
-    STRIP_ROWS(X)
-#undef X
+    STRIP_ROWS(STRIP_GIVE)
 }
 
 void VEC(strip)(int rows, int64_t cols, int64_t k_len, const float *const *x, const float *b,
@@ -294,14 +294,10 @@ HOT void some_body(const int rows, const bool full, int64_t cols, int64_t k_len,
                    const float *limit, float at, float by) {
     const int64_t n0 = cols < VW ? cols : VW;
     const int64_t n1 = cols - n0;
-#define X(i)                                                                                     \
-    vf c##i = v_zero(), d##i = v_zero();                                                         \
-    if (i < rows) {                                                                              \
-        c##i = full ? v_load(y[i]) : v_loadn(y[i], n0);                                          \
-        d##i = full ? v_load(y[i] + VW) : v_loadn(y[i] + VW, n1);                                \
-    }
+#define X(i) vf c##i = v_zero(), d##i = v_zero();
     STRIP_ROWS(X)
 #undef X
+    STRIP_ROWS(STRIP_TAKE)
     for (int64_t k = 0; k < k_len; k++, at += by, b += ldb) {
         const vf b0 = full ? v_load(b) : v_loadn(b, n0);
         const vf b1 = full ? v_load(b + VW) : v_loadn(b + VW, n1);
@@ -316,18 +312,7 @@ HOT void some_body(const int rows, const bool full, int64_t cols, int64_t k_len,
         STRIP_ROWS(X)
 #undef X
     }
-#define X(i)                                                                                     \
-    if (i < rows) {                                                                              \
-        if (full) {                                                                              \
-            v_store(y[i], c##i);                                                                 \
-            v_store(y[i] + VW, d##i);                                                            \
-        } else {                                                                                 \
-            v_storen(y[i], c##i, n0);                                                            \
-            v_storen(y[i] + VW, d##i, n1);                                                       \
-        }                                                                                        \
-    }
-    STRIP_ROWS(X)
-#undef X
+    STRIP_ROWS(STRIP_GIVE)
 }
 
 void VEC(strip_some)(int rows, int64_t cols, int64_t k_len, const float *const *x, const float *b,

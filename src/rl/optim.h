@@ -41,7 +41,7 @@ typedef struct {
     rex_grads *g;
     int64_t t;          /* updates done */
     void *m, *v;        /* owned; of type o.state, those of the spans */
-    rex_slab_span *span;     /* owned; what this process updates, in the order of the slab */
+    rex_slab_span *span; /* owned; what this process updates, in the order of the slab */
     size_t n_span;
     double *part;       /* owned; sums of squares by chunk, of all parameters */
     size_t *chunk;      /* owned; g->n + 1: the first chunk of each parameter */

@@ -30,7 +30,7 @@ struct rex_share {
     bool exact;
     int rank, size, n_bucket;
     int64_t docs, leaves;         /* leaves: docs, padded to a power of two */
-    rex_slab_span *span, *own;         /* owned; all of them, and this rank's */
+    rex_slab_span *span, *own;    /* owned; all of them, and this rank's */
     size_t n_span, n_own, n_chunk;
     range *range;                 /* owned */
     size_t n_range;

@@ -6,15 +6,16 @@
  * absolute positions of the keys, so that neither the cut of a sequence into stretches nor the
  * block of queries is visible in a result. Scores run strips of rows over blocks of 32 keys (lanes
  * over keys), values run strips over positions (lanes over channels). Rows of a strip see different
- * positions: what all of them see is done together, what only some see, row by row before and
- * after, so that every row sums exactly its own positions in ascending order (a masked product
- * would turn -0 into 0 and spread a NaN).
+ * positions: before and after what all of them see, a mask keeps the sums of the others as they
+ * are, so that every row sums exactly its own positions in ascending order (adding a product with
+ * zero would turn -0 into 0 and spread a NaN). What has to be added up over the lanes of a row is
+ * done for as many rows at once as a vector has lanes.
  */
 #include "vec.h"
 
 #define STRIP_N (2 * VW)
-/* Positions whose values are read by all strips of a block before the next ones are. */
-#define V_STEP 64
+/* Floats of keys or of values that all strips of a block read before the next ones are. */
+#define NEAR 4096
 #define CALL_LINES 12
 /* Rows of one head lie pages apart: they are called up as many ahead. */
 #define HEAD_ROWS_AHEAD 24
@@ -29,98 +30,174 @@ static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* y[i][0 .. width-1] += chain over k in lo[i] .. hi[i]-1 of x[i][k] b[k][...], for i < n <=
- * STRIP_M; k is counted from `from` in b. */
-static void ragged(int n, const int64_t *lo, const int64_t *hi, const float *const *x,
-                   const float *b, int64_t from, int64_t ldb, int64_t width, float *const *y) {
-    int64_t first = lo[0], c0 = lo[0];
-    int64_t last = hi[0], c1 = hi[0];
+typedef struct {
+    int64_t lo, hi; /* positions lo .. hi-1; none where hi <= lo */
+} span;
+
+/* y[i][0 .. width-1] (+)= chain over the k of seen[i] of x[i][k] b[k - from][...], for i < n; from
+ * 0 unless `more`. A row that sees nothing is left as it is. */
+static void ragged(int n, const span *seen, const float *const *x, const float *b, int64_t from,
+                   int64_t ldb, int64_t width, float *const *y, bool more) {
+    span any = seen[0];
+    span all = seen[0];
     for (int i = 1; i < n; i++) {
-        first = least(first, lo[i]);
-        c0 = most(c0, lo[i]);
-        c1 = least(c1, hi[i]);
-        last = most(last, hi[i]);
+        any.lo = least(any.lo, seen[i].lo);
+        any.hi = most(any.hi, seen[i].hi);
+        all.lo = most(all.lo, seen[i].lo);
+        all.hi = least(all.hi, seen[i].hi);
     }
-    for (int64_t c = 0; c < width; c += STRIP_N) {
-        const int64_t cols = least(width - c, STRIP_N);
-        const float *xs[STRIP_M];
-        float *ys[STRIP_M];
-        float limit[STRIP_M];
-        if (c0 >= c1) {
-            for (int i = 0; i < n; i++) {
-                xs[0] = x[i] + lo[i];
-                ys[0] = y[i] + c;
-                if (lo[i] < hi[i])
-                    VEC(strip)
-                    (1, cols, hi[i] - lo[i], xs, b + (lo[i] - from) * ldb + c, ldb, ys, true);
-            }
-            continue;
-        }
-        for (int i = 0; i < n; i++) {
-            xs[i] = x[i] + first;
-            ys[i] = y[i] + c;
-            limit[i] = (float)(c0 - lo[i]);
-        }
-        const float *at = b + (first - from) * ldb + c;
-        if (first < c0)
-            VEC(strip_some)
-            (n, cols, c0 - first, xs, at, ldb, ys, limit, (float)(c0 - first - 1), -1.0f);
-        for (int i = 0; i < n; i++) xs[i] = x[i] + c0;
-        VEC(strip)(n, cols, c1 - c0, xs, at + (c0 - first) * ldb, ldb, ys, true);
-        if (c1 == last) continue;
-        for (int i = 0; i < n; i++) {
-            xs[i] = x[i] + c1;
-            limit[i] = (float)(hi[i] - c1);
-        }
-        VEC(strip_some)
-        (n, cols, last - c1, xs, at + (c1 - first) * ldb, ldb, ys, limit, 0.0f, 1.0f);
+    if (all.lo >= all.hi && n > 1) {
+        for (int i = 0; i < n; i++)
+            ragged(1, seen + i, x + i, b, from, ldb, width, y + i, more);
+        return;
+    }
+    if (any.lo >= any.hi) return;
+    strip s;
+    s.rows = n;
+    s.more = more;
+    s.before = all.lo - any.lo;
+    s.all = all.hi - all.lo;
+    s.after = any.hi - all.hi;
+    s.b = b + (any.lo - from) * ldb;
+    s.ldb = ldb;
+    s.count = 1;
+    for (int i = 0; i < n; i++) {
+        s.x[i] = x[i] + any.lo;
+        s.y[i] = y[i];
+        s.early[i] = (float)(all.lo - seen[i].lo);
+        s.late[i] = (float)(seen[i].hi - all.hi);
+    }
+    for (int64_t c = 0; c < width; c += STRIP_N, s.b += STRIP_N) {
+        s.cols = least(width - c, STRIP_N);
+        VEC(strip_run)(&s);
+        for (int i = 0; i < n; i++) s.y[i] += STRIP_N;
     }
 }
 
-/* n rows of scores against one block of 32 keys [hd][32]; y at the block's first position. */
-static void score_block(int n, int64_t hd, const float *const *q, const float *keys,
-                        float *const *y) {
-    float *ys[STRIP_M];
-    for (int c = 0; c < REX_PANEL; c += STRIP_N) {
-        for (int i = 0; i < n; i++) ys[i] = y[i] + c;
-        VEC(strip)(n, STRIP_N, hd, q, keys + c, REX_PANEL, ys, false);
+/* n rows of scores against `blocks` blocks of 32 keys [hd][32]; y at the first one's position. */
+static void score_blocks(int n, int64_t hd, const float *const *x, const float *keys,
+                         int64_t blocks, float *const *y) {
+    strip s;
+    s.rows = n;
+    s.more = false;
+    s.cols = STRIP_N;
+    s.before = s.after = s.dx = 0;
+    s.all = hd;
+    s.b = keys;
+    s.ldb = REX_PANEL;
+    s.count = blocks;
+    s.db = hd * REX_PANEL;
+    s.dy = REX_PANEL;
+    for (int i = 0; i < n; i++) {
+        s.x[i] = x[i];
+        s.y[i] = y[i];
+    }
+    for (int c = 0; c < REX_PANEL; c += STRIP_N, s.b += STRIP_N) {
+        VEC(strip_run)(&s);
+        for (int i = 0; i < n; i++) s.y[i] += STRIP_N;
     }
 }
 
-/* x where lo <= at + lane < hi, else y. */
-HOT vf inside(int64_t at, int l, int64_t lo, int64_t hi, vf x, vf y) {
+/* x at the positions of `seen` among those of vector l from `at`, else y. */
+HOT vf inside(int64_t at, int l, span seen, vf x, vf y) {
     const vf i = v_load(lane_index + l * VW);
-    const float first = (float)(lo - at > 0 ? lo - at : 0);
-    const float past = (float)(hi - at < LANES ? hi - at : LANES);
-    return v_pick_gt(v_set(first), i, y, v_pick_gt(v_set(past), i, x, y));
+    const vf first = v_set((float)most(seen.lo - at, 0));
+    const vf past = v_set((float)least(seen.hi - at, LANES));
+    return v_pick_gt(first, i, y, v_pick_gt(past, i, x, y));
 }
 
-/* s[p] = exp(s[p] * scale - max) for lo <= p < hi; returns the sum. Sixteen lanes by position. */
-static float exp_row(float *s, int64_t lo, int64_t hi, float scale) {
-    const vf none = v_set(-INFINITY);
-    vf m[NL];
-    float lane[LANES];
-    for (int l = 0; l < NL; l++) m[l] = none;
-    for (int64_t p = lo / LANES * LANES; p < hi; p += LANES)
+/* The trees over the sixteen lanes of n <= VW rows at once: row i's in lane i. */
+HOT vf trees(int n, vf (*w)[NL], vf (*join)(vf, vf)) {
+    vf c[VW];
+    for (int i = 0; i < VW; i++) {
+        vf *const v = w[i < n ? i : 0];
+        if (i < n)
+            for (int half = NL / 2; half > 0; half /= 2)
+                for (int l = 0; l < half; l++) v[l] = join(v[l], v[l + half]);
+        c[i] = v[0];
+    }
+    v_transpose(c);
+    for (int half = VW / 2; half >= 4; half /= 2)
+        for (int i = 0; i < half; i++) c[i] = join(c[i], c[i + half]);
+    return join(join(c[0], c[2]), join(c[1], c[3]));
+}
+
+/* The first sixteen lanes that `seen` reaches into, and the first that it does not fill. */
+HOT int64_t lanes_from(span seen) { return seen.lo / LANES * LANES; }
+HOT int64_t lanes_full(span seen) { return seen.hi / LANES * LANES; }
+
+HOT void largest(const float *x, int64_t p, vf by, const span *edge, vf *m) {
 #pragma GCC unroll 4
-        for (int l = 0; l < NL; l++) {
-            vf v = v_mul(v_load(s + p + l * VW), v_set(scale));
-            if (p < lo || p + LANES > hi) v = inside(p, l, lo, hi, v, none);
-            m[l] = v_max(v, m[l]);
-        }
-    for (int l = 0; l < NL; l++) v_store(lane + l * VW, m[l]);
-    const vf max = v_set(tree_max(lane));
-    for (int l = 0; l < NL; l++) m[l] = v_zero();
-    for (int64_t p = lo / LANES * LANES; p < hi; p += LANES)
+    for (int l = 0; l < NL; l++) {
+        vf v = v_mul(v_load(x + p + l * VW), by);
+        if (edge) v = inside(p, l, *edge, v, v_set(-INFINITY));
+        m[l] = v_max(v, m[l]);
+    }
+}
+
+HOT void exp_step(float *x, int64_t p, vf by, vf max, const span *edge, vf *m) {
 #pragma GCC unroll 4
-        for (int l = 0; l < NL; l++) {
-            vf e = v_exp(v_sub(v_mul(v_load(s + p + l * VW), v_set(scale)), max));
-            if (p < lo || p + LANES > hi) e = inside(p, l, lo, hi, e, v_zero());
-            v_store(s + p + l * VW, e);
-            m[l] = v_add(m[l], e);
-        }
-    for (int l = 0; l < NL; l++) v_store(lane + l * VW, m[l]);
-    return tree_f32(lane);
+    for (int l = 0; l < NL; l++) {
+        vf e = v_exp(v_sub(v_mul(v_load(x + p + l * VW), by), max));
+        if (edge) e = inside(p, l, *edge, e, v_zero());
+        v_store(x + p + l * VW, e);
+        m[l] = v_add(m[l], e);
+    }
+}
+
+/* s[p] = exp(s[p] * scale - the row's largest) for the positions p of each of n <= VW rows, which
+ * lie ld apart; their sums. Sixteen lanes by position. */
+static vf exp_rows(int n, float *s, int64_t ld, const span *seen, float scale) {
+    const vf by = v_set(scale);
+    vf w[VW][NL];
+    float top[VW];
+    for (int i = 0; i < n; i++) {
+        const float *const x = s + i * ld;
+        const int64_t full = lanes_full(seen[i]);
+        int64_t p = lanes_from(seen[i]);
+        vf m[NL];
+        for (int l = 0; l < NL; l++) m[l] = v_set(-INFINITY);
+        if (p < seen[i].lo) largest(x, p, by, &seen[i], m), p += LANES;
+        for (; p < full; p += LANES) largest(x, p, by, NULL, m);
+        if (p < seen[i].hi) largest(x, p, by, &seen[i], m);
+        for (int l = 0; l < NL; l++) w[i][l] = m[l];
+    }
+    v_store(top, trees(n, w, v_max));
+    for (int i = 0; i < n; i++) {
+        float *const x = s + i * ld;
+        const vf max = v_set(top[i]);
+        const int64_t full = lanes_full(seen[i]);
+        int64_t p = lanes_from(seen[i]);
+        vf m[NL];
+        for (int l = 0; l < NL; l++) m[l] = v_zero();
+        if (p < seen[i].lo) exp_step(x, p, by, max, &seen[i], m), p += LANES;
+        for (; p < full; p += LANES) exp_step(x, p, by, max, NULL, m);
+        if (p < seen[i].hi) exp_step(x, p, by, max, &seen[i], m);
+        for (int l = 0; l < NL; l++) w[i][l] = m[l];
+    }
+    return trees(n, w, v_add);
+}
+
+/* ---- rows of one head --------------------------------------------------------------------- */
+
+HOT void scale_row(float *x, float by, int64_t hd) {
+    int64_t d = 0;
+    for (; d + VW <= hd; d += VW) v_store(x + d, v_mul(v_load(x + d), v_set(by)));
+    if (d < hd) v_storen(x + d, v_mul(v_loadn(x + d, hd - d), v_set(by)), hd - d);
+}
+
+/* n rows of one head between a wide matrix and a narrow one. */
+static void copy_rows(float *to, int64_t ldt, const float *from, int64_t ldf, int64_t n,
+                      int64_t hd) {
+    const char *far = (const char *)(ldt > ldf ? to : from);
+    const int64_t apart = (ldt > ldf ? ldt : ldf) * (int64_t)sizeof(float);
+    far += HEAD_ROWS_AHEAD * apart;
+    for (int64_t i = 0; i < n; i++, to += ldt, from += ldf, far += apart) {
+        for (int64_t c = 0; c < hd * 4; c += 64) __builtin_prefetch(far + c, 0, 3);
+        int64_t d = 0;
+        for (; d + VW <= hd; d += VW) v_store(to + d, v_load(from + d));
+        if (d < hd) v_storen(to + d, v_loadn(from + d, hd - d), hd - d);
+    }
 }
 
 /* ---- forward ----------------------------------------------------------------------------- */
@@ -129,7 +206,7 @@ static float exp_row(float *s, int64_t lo, int64_t hi, float scale) {
 typedef struct {
     const float *q;
     float *out, *score; /* score[position] */
-    int64_t lo, hi;
+    span seen;
 } head_row;
 
 typedef struct {
@@ -158,34 +235,49 @@ static const float *stored(const block *b, const void *base, int64_t at, int64_t
     return b->wide;
 }
 
-static bool sees(const head_row *w, int64_t p0, int64_t p1) { return w->lo < p1 && w->hi > p0; }
+/* What any of n rows sees of positions from .. to-1. */
+static span any_of(const head_row *w, int64_t n, int64_t from, int64_t to) {
+    span any = { to, from };
+    for (int64_t i = 0; i < n; i++) {
+        any.lo = least(any.lo, w[i].seen.lo);
+        any.hi = most(any.hi, w[i].seen.hi);
+    }
+    return (span){ most(any.lo, from), least(any.hi, to) };
+}
+
+/* Blocks of keys, or rows of 32 values, that are taken at once. */
+static int64_t near(const block *b) {
+    const int64_t blocks = b->j->cache == REX_K_F32 ? NEAR / (REX_PANEL * b->j->hd) : 1;
+    return most(blocks, 1) * REX_PANEL;
+}
 
 /* Scores of tokens t .. u-1, which share the stretch c. What lies in a key block beyond a row's own
  * positions is computed with the rest and never looked at. */
 static void score_run(const block *b, int64_t t, int64_t u, const rex_kv_seg *c) {
     const int64_t hd = b->j->hd;
-    int64_t lo = b->tok[t].lo;
-    int64_t hi = b->tok[t].hi;
-    for (int64_t i = t; i < u; i++) {
-        lo = least(lo, b->tok[i].lo);
-        hi = most(hi, b->tok[i].hi);
-    }
-    const int64_t end = least(c->n, hi - c->pos0);
-    for (int64_t i = most(lo - c->pos0, 0) / REX_PANEL * REX_PANEL; i < end; i += REX_PANEL) {
-        const float *keys = stored(b, c->k, b->h * c->k_head + i * hd, hd * REX_PANEL);
+    const int64_t step = near(b);
+    const head_row *const row = b->row + t * b->group;
+    const int64_t rows = (u - t) * b->group;
+    const span all = any_of(row, rows, c->pos0, c->pos0 + c->n);
+    if (all.lo >= all.hi) return;
+    for (int64_t i = (all.lo - c->pos0) / REX_PANEL * REX_PANEL; i < all.hi - c->pos0; i += step) {
         const int64_t at = c->pos0 + i;
-        for (int64_t r = t * b->group; r < u * b->group; r += STRIP_M) {
-            const head_row *w = b->row + r;
-            const int n = (int)least(STRIP_M, u * b->group - r);
-            const float *q[STRIP_M];
+        const int64_t len = least(step, (all.hi - at + REX_PANEL - 1) / REX_PANEL * REX_PANEL);
+        const float *keys = stored(b, c->k, b->h * c->k_head + i * hd, len * hd);
+        for (int64_t r = 0; r < rows; r += STRIP_M) {
+            const head_row *const w = row + r;
+            const int n = (int)least(STRIP_M, rows - r);
+            const span any = any_of(w, n, at, at + len);
+            if (any.lo >= any.hi) continue;
+            const int64_t first = (any.lo - at) / REX_PANEL;
+            const int64_t past = (any.hi - at + REX_PANEL - 1) / REX_PANEL;
+            const float *x[STRIP_M];
             float *y[STRIP_M];
-            bool any = false;
             for (int k = 0; k < n; k++) {
-                any = any || sees(&w[k], at, at + REX_PANEL);
-                q[k] = w[k].q;
-                y[k] = w[k].score + at;
+                x[k] = w[k].q;
+                y[k] = w[k].score + at + first * REX_PANEL;
             }
-            if (any) score_block(n, hd, q, keys, y);
+            score_blocks(n, hd, x, keys + first * REX_PANEL * hd, past - first, y);
         }
     }
 }
@@ -193,33 +285,27 @@ static void score_run(const block *b, int64_t t, int64_t u, const rex_kv_seg *c)
 /* Adds what tokens t .. u-1 see of the values of stretch c. */
 static void value_run(const block *b, int64_t t, int64_t u, const rex_kv_seg *c) {
     const int64_t hd = b->j->hd;
-    const int64_t step = b->j->cache == REX_K_F32 ? V_STEP : REX_PANEL;
-    int64_t first = b->tok[t].lo;
-    int64_t last = b->tok[t].hi;
-    for (int64_t i = t; i < u; i++) {
-        first = least(first, b->tok[i].lo);
-        last = most(last, b->tok[i].hi);
-    }
-    const int64_t end = least(c->n, last - c->pos0);
-    for (int64_t i = most(first - c->pos0, 0); i < end; i += step) {
-        const int64_t len = least(step, end - i);
-        const float *v = stored(b, c->v, b->h * c->v_head + i * hd, len * hd);
-        const int64_t at = c->pos0 + i;
-        for (int64_t r = t * b->group; r < u * b->group; r += STRIP_M) {
-            const head_row *w = b->row + r;
-            const int n = (int)least(STRIP_M, u * b->group - r);
-            int64_t lo[STRIP_M], hi[STRIP_M];
+    const int64_t step = near(b);
+    const head_row *const row = b->row + t * b->group;
+    const int64_t rows = (u - t) * b->group;
+    const span all = any_of(row, rows, c->pos0, c->pos0 + c->n);
+    for (int64_t at = all.lo; at < all.hi; at += step) {
+        const int64_t end = least(at + step, all.hi);
+        const float *v =
+            stored(b, c->v, b->h * c->v_head + (at - c->pos0) * hd, (end - at) * hd);
+        for (int64_t r = 0; r < rows; r += STRIP_M) {
+            const head_row *const w = row + r;
+            const int n = (int)least(STRIP_M, rows - r);
+            span seen[STRIP_M];
             const float *x[STRIP_M];
             float *y[STRIP_M];
-            bool any = false;
             for (int k = 0; k < n; k++) {
-                lo[k] = most(w[k].lo, at);
-                hi[k] = most(least(w[k].hi, at + len), lo[k]);
-                any = any || lo[k] < hi[k];
+                seen[k].lo = most(w[k].seen.lo, at);
+                seen[k].hi = most(least(w[k].seen.hi, end), seen[k].lo);
                 x[k] = w[k].score;
                 y[k] = w[k].out;
             }
-            if (any) ragged(n, lo, hi, x, v, at, hd, hd, y);
+            ragged(n, seen, x, v, at, hd, hd, y, true);
         }
     }
 }
@@ -268,15 +354,19 @@ void VEC(attn)(const rex_attn *j, int64_t h, int64_t r0, int64_t r1, void *scrat
             for (int64_t g = 0; g < group; g++, score += ld)
                 b.row[t * group + g] = (head_row){ b.tok[t].q + (h * group + g) * j->hd,
                                                    b.tok[t].out + (h * group + g) * j->hd, score,
-                                                   b.tok[t].lo, b.tok[t].hi };
+                                                   { b.tok[t].lo, b.tok[t].hi } };
         each_run(&b, false);
-        float *inv = bump(&at, (size_t)rows * sizeof *inv);
-        for (int64_t i = 0; i < rows; i++) {
-            inv[i] = 1.0f / exp_row(b.row[i].score, b.row[i].lo, b.row[i].hi, j->scale);
-            memset(b.row[i].out, 0, bytes);
+        float *inv = bump(&at, (size_t)(rows + VW) * sizeof *inv);
+        for (int64_t i = 0; i < rows; i += VW) {
+            const int n = (int)least(VW, rows - i);
+            span seen[VW];
+            for (int k = 0; k < n; k++) seen[k] = b.row[i + k].seen;
+            v_store(inv + i,
+                    v_div(v_set(1.0f), exp_rows(n, b.row[i].score, ld, seen, j->scale)));
         }
+        for (int64_t i = 0; i < rows; i++) memset(b.row[i].out, 0, bytes);
         each_run(&b, true);
-        for (int64_t i = 0; i < rows; i++) VEC(scale)(b.row[i].out, inv[i], j->hd);
+        for (int64_t i = 0; i < rows; i++) scale_row(b.row[i].out, inv[i], j->hd);
     }
 }
 
@@ -296,7 +386,10 @@ static void put_keys(float *dst, const float *k, int64_t k_row, int64_t hd) {
 void VEC(kv_put)(const rex_kv_seg *s, rex_store cache, int64_t KV, int64_t hd, int64_t i, int64_t n,
                  const float *k, int64_t k_row, const float *v, int64_t v_row) {
     for (int64_t h = 0; h < KV; h++) {
-        for (int64_t t = 0; t < n; t++)
+        if (cache == REX_K_F32)
+            copy_rows((float *)(uintptr_t)s->v + h * s->v_head + i * hd, hd, v + h * hd, v_row, n,
+                      hd);
+        for (int64_t t = 0; t < n && cache != REX_K_F32; t++)
             VEC(cast_to)((char *)(uintptr_t)s->v +
                              rex_store_row_bytes(cache, h * s->v_head + (i + t) * hd),
                          cache, v + t * v_row + h * hd, hd);
@@ -326,28 +419,27 @@ typedef struct {
     const rex_attn_grad *j;
     int64_t h, group, ld, rows;
     int64_t t0, n_tok; /* the block of tokens */
+    int64_t p0;        /* position of its first column, a multiple of VW */
     float *K, *Kp, *Vp; /* (T, hd); blocks of 32 keys, of 32 values */
-    float *P, *D, *Pt, *Dt; /* (rows, ld) and their transposes (positions, ATTN_ROWS or rows) */
+    float *P, *D;   /* (rows, ld) */
+    float *Pt, *Dt; /* (positions, rows up to a multiple of VW) */
     float *Q, *Y;      /* queries and output gradients of the block (rows, hd) */
     float *dK, *dV;    /* (T, hd) */
 } grad;
 
-/* n rows of one head between a wide matrix and a narrow one. */
-static void copy_rows(float *to, int64_t ldt, const float *from, int64_t ldf, int64_t n,
-                      int64_t hd) {
-    const char *far = (const char *)(ldt > ldf ? to : from);
-    const int64_t apart = (ldt > ldf ? ldt : ldf) * (int64_t)sizeof(float);
-    far += HEAD_ROWS_AHEAD * apart;
-    for (int64_t i = 0; i < n; i++, to += ldt, from += ldf, far += apart) {
-        for (int64_t c = 0; c < hd * 4; c += 64) __builtin_prefetch(far + c, 0, 3);
-        int64_t d = 0;
-        for (; d + VW <= hd; d += VW) v_store(to + d, v_load(from + d));
-        if (d < hd) v_storen(to + d, v_loadn(from + d, hd - d), hd - d);
-    }
+/* What token t sees. */
+static span seen_by(const rex_attn_grad *j, int64_t t) {
+    return (span){ j->window > 0 ? most(t - j->window + 1, 0) : 0, t + 1 };
 }
 
-static int64_t first_seen(const rex_attn_grad *j, int64_t t) {
-    return j->window > 0 && t - j->window + 1 > 0 ? t - j->window + 1 : 0;
+/* What each of n <= VW rows of a block sees, from row r on. */
+static void seen_by_rows(const grad *g, int64_t r, int n, span *seen) {
+    int64_t t = g->t0 + r / g->group;
+    int64_t head = r % g->group;
+    for (int i = 0; i < n; i++) {
+        seen[i] = seen_by(g->j, t);
+        if (++head == g->group) head = 0, t++;
+    }
 }
 
 /* Scores and their gradient for strips of rows over all key blocks that they see. */
@@ -355,101 +447,145 @@ static void grad_strips(const grad *g, const float *rows, const float *panels, f
     const int64_t hd = g->j->hd;
     for (int64_t r = 0; r < g->rows; r += STRIP_M) {
         const int n = (int)least(STRIP_M, g->rows - r);
-        const int64_t ta = g->t0 + r / g->group;
-        const int64_t tb = g->t0 + (r + n - 1) / g->group;
+        const int64_t p0 = seen_by(g->j, g->t0 + r / g->group).lo / REX_PANEL;
+        const int64_t p1 = (g->t0 + (r + n - 1) / g->group) / REX_PANEL + 1;
         const float *x[STRIP_M];
-        for (int i = 0; i < n; i++) x[i] = rows + (r + i) * hd;
-        for (int64_t p = first_seen(g->j, ta) / REX_PANEL * REX_PANEL; p <= tb; p += REX_PANEL) {
-            float *y[STRIP_M];
-            for (int i = 0; i < n; i++) y[i] = out + (r + i) * g->ld + p;
-            score_block(n, hd, x, panels + p * hd, y);
+        float *y[STRIP_M];
+        for (int i = 0; i < n; i++) {
+            x[i] = rows + (r + i) * hd;
+            y[i] = out + (r + i) * g->ld + p0 * REX_PANEL;
         }
+        score_blocks(n, hd, x, panels + p0 * REX_PANEL * hd, p1 - p0, y);
     }
 }
 
-/* P normalised, D the gradient of the unscaled scores, on lo .. t of every row. */
+HOT void dot_step(const float *P, const float *D, int64_t p, vf inv, const span *edge, vf *m) {
+    for (int l = 0; l < NL; l++) {
+        const vf d = v_fma(v_mul(v_load(P + p + l * VW), inv), v_load(D + p + l * VW), m[l]);
+        m[l] = edge ? inside(p, l, *edge, d, m[l]) : d;
+    }
+}
+
+/* The sums over positions of P inv D, row by row. */
+static vf dots(int n, const float *P, const float *D, int64_t ld, const span *seen,
+               const float *inv) {
+    vf w[VW][NL];
+    for (int i = 0; i < n; i++, P += ld, D += ld) {
+        const vf by = v_set(inv[i]);
+        const int64_t full = lanes_full(seen[i]);
+        int64_t p = lanes_from(seen[i]);
+        vf m[NL];
+        for (int l = 0; l < NL; l++) m[l] = v_zero();
+        if (p < seen[i].lo) dot_step(P, D, p, by, &seen[i], m), p += LANES;
+        for (; p < full; p += LANES) dot_step(P, D, p, by, NULL, m);
+        if (p < seen[i].hi) dot_step(P, D, p, by, &seen[i], m);
+        for (int l = 0; l < NL; l++) w[i][l] = m[l];
+    }
+    return trees(n, w, v_add);
+}
+
+/* From scores P and gradients D of probabilities: the gradient of the unscaled scores into D and,
+ * by columns, Dt; probabilities by columns into Pt. Positions beyond a row's own get anything. */
 static void grad_softmax(const grad *g) {
-    for (int64_t r = 0; r < g->rows; r++) {
-        const int64_t t = g->t0 + r / g->group;
-        const int64_t lo = first_seen(g->j, t);
-        const int64_t hi = t + 1;
-        float *P = g->P + r * g->ld;
-        float *D = g->D + r * g->ld;
-        const vf inv = v_set(1.0f / exp_row(P, lo, hi, g->j->scale));
-        vf s[NL];
-        float lane[LANES];
-        for (int l = 0; l < NL; l++) s[l] = v_zero();
-        for (int64_t p = lo / LANES * LANES; p < hi; p += LANES)
-            for (int l = 0; l < NL; l++) {
-                const vf w = v_mul(v_load(P + p + l * VW), inv);
-                v_store(P + p + l * VW, w);
-                vf d = v_fma(w, v_load(D + p + l * VW), s[l]);
-                if (p < lo || p + LANES > hi) d = inside(p, l, lo, hi, d, s[l]);
-                s[l] = d;
+    const vf scale = v_set(g->j->scale);
+    const int64_t wide = (g->rows + VW - 1) / VW * VW;
+    for (int64_t r = 0; r < g->rows; r += VW) {
+        const int n = (int)least(VW, g->rows - r);
+        float *const P = g->P + r * g->ld;
+        float *const D = g->D + r * g->ld;
+        span seen[VW];
+        float inv[VW], delta[VW];
+        seen_by_rows(g, r, n, seen);
+        v_store(inv, v_div(v_set(1.0f), exp_rows(n, P, g->ld, seen, g->j->scale)));
+        v_store(delta, dots(n, P, D, g->ld, seen, inv));
+        for (int64_t p = seen[0].lo / VW * VW; p < seen[n - 1].hi; p += VW) {
+            vf x[VW], d[VW];
+            for (int i = 0; i < VW; i++) {
+                x[i] = d[i] = v_zero();
+                if (i >= n) continue;
+                x[i] = v_mul(v_load(P + i * g->ld + p), v_set(inv[i]));
+                d[i] = v_sub(v_load(D + i * g->ld + p), v_set(delta[i]));
+                d[i] = v_mul(v_mul(d[i], x[i]), scale);
+                v_store(D + i * g->ld + p, d[i]);
             }
-        for (int l = 0; l < NL; l++) v_store(lane + l * VW, s[l]);
-        const vf delta = v_set(tree_f32(lane));
-        for (int64_t p = lo / LANES * LANES; p < hi; p += VW) {
-            const vf d = v_sub(v_load(D + p), delta);
-            v_store(D + p, v_mul(v_mul(d, v_load(P + p)), v_set(g->j->scale)));
+            float *const Pt = g->Pt + (p - g->p0) * wide + r;
+            float *const Dt = g->Dt + (p - g->p0) * wide + r;
+            v_transpose(x);
+            for (int i = 0; i < VW; i++) v_store(Pt + i * wide, x[i]);
+            v_transpose(d);
+            for (int i = 0; i < VW; i++) v_store(Dt + i * wide, d[i]);
         }
     }
 }
 
 static void grad_queries(const grad *g) {
     const int64_t hd = g->j->hd;
+    int64_t t = g->t0;
+    int64_t head = 0;
     for (int64_t r = 0; r < g->rows; r += STRIP_M) {
         const int n = (int)least(STRIP_M, g->rows - r);
-        int64_t lo[STRIP_M], hi[STRIP_M];
+        span seen[STRIP_M];
         const float *x[STRIP_M];
         float *y[STRIP_M];
+        seen_by_rows(g, r, n, seen);
         for (int i = 0; i < n; i++) {
-            const int64_t t = g->t0 + (r + i) / g->group;
-            const int64_t head = g->h * g->group + (r + i) % g->group;
-            lo[i] = first_seen(g->j, t);
-            hi[i] = t + 1;
             x[i] = g->D + (r + i) * g->ld;
-            y[i] = g->j->dq + t * g->j->dq_row + head * hd;
-            memset(y[i], 0, (size_t)hd * sizeof(float));
+            y[i] = g->j->dq + t * g->j->dq_row + (g->h * g->group + head) * hd;
+            if (++head == g->group) head = 0, t++;
         }
-        ragged(n, lo, hi, x, g->K, 0, hd, hd, y);
+        ragged(n, seen, x, g->K, 0, hd, hd, y, false);
     }
 }
 
-/* Score rows to columns: to[p - p0][row], for positions p0 (a multiple of VW) .. p1-1. */
-static void flip(const grad *g, const float *from, float *to, int64_t p0, int64_t p1) {
-    const int64_t wide = (g->rows + VW - 1) / VW * VW;
-    for (int64_t p = p0; p < p1; p += VW)
-        for (int64_t r = 0; r < wide; r += VW) {
-            vf w[VW];
-            for (int i = 0; i < VW; i++)
-                w[i] = r + i < g->rows ? v_load(from + (r + i) * g->ld + p) : v_zero();
-            v_transpose(w);
-            for (int i = 0; i < VW; i++) v_store(to + (p - p0 + i) * wide + r, w[i]);
-        }
-}
-
-/* Strips of positions sum over the rows of the block that see them, in ascending order. */
-static void grad_keys(const grad *g, const float *cols, int64_t p0, int64_t p1, const float *rows,
-                      float *out) {
+/* Positions from .. to-1, each summed over the rows of the block that see it. */
+static void grad_some_keys(const grad *g, const float *cols, int64_t from, int64_t to,
+                           const float *rows, float *out) {
     const int64_t hd = g->j->hd;
     const int64_t wide = (g->rows + VW - 1) / VW * VW;
-    for (int64_t p = p0; p < p1; p += STRIP_M) {
-        const int n = (int)least(STRIP_M, p1 - p);
-        int64_t lo[STRIP_M], hi[STRIP_M];
+    for (int64_t p = from; p < to; p += STRIP_M) {
+        const int n = (int)least(STRIP_M, to - p);
+        span seen[STRIP_M];
         const float *x[STRIP_M];
         float *y[STRIP_M];
         for (int i = 0; i < n; i++) {
             const int64_t at = p + i;
             const int64_t past = g->j->window > 0 ? at + g->j->window - g->t0 : g->n_tok;
-            lo[i] = most(at - g->t0, 0) * g->group;
-            hi[i] = most(least(past, g->n_tok), 0) * g->group;
-            if (hi[i] < lo[i]) hi[i] = lo[i];
-            x[i] = cols + (at - p0) * wide;
+            seen[i].lo = most(at - g->t0, 0) * g->group;
+            seen[i].hi = most(most(least(past, g->n_tok), 0) * g->group, seen[i].lo);
+            x[i] = cols + (at - g->p0) * wide;
             y[i] = out + at * hd;
         }
-        ragged(n, lo, hi, x, rows, 0, hd, hd, y);
+        ragged(n, seen, x, rows, 0, hd, hd, y, true);
     }
+}
+
+/* The same for positions that all rows see, in strips side by side. */
+static void grad_whole_keys(const grad *g, const float *cols, int64_t from, int64_t strips,
+                            const float *rows, float *out) {
+    const int64_t hd = g->j->hd;
+    const int64_t wide = (g->rows + VW - 1) / VW * VW;
+    if (strips == 0) return;
+    strip s = { .rows = STRIP_M, .more = true, .all = g->rows, .b = rows, .ldb = hd,
+                .count = strips, .dx = STRIP_M * wide, .dy = STRIP_M * hd };
+    for (int i = 0; i < STRIP_M; i++) {
+        s.x[i] = cols + (from + i - g->p0) * wide;
+        s.y[i] = out + (from + i) * hd;
+    }
+    for (int64_t c = 0; c < hd; c += STRIP_N, s.b += STRIP_N) {
+        s.cols = least(hd - c, STRIP_N);
+        VEC(strip_run)(&s);
+        for (int i = 0; i < STRIP_M; i++) s.y[i] += STRIP_N;
+    }
+}
+
+/* All positions that the block sees; those in the middle are seen by all of it. */
+static void grad_keys(const grad *g, const float *cols, const float *rows, float *out) {
+    const int64_t p1 = g->t0 + g->n_tok;
+    const int64_t first = least(most(seen_by(g->j, p1 - 1).lo, g->p0), p1);
+    const int64_t strips = most(g->t0 + 1 - first, 0) / STRIP_M;
+    grad_some_keys(g, cols, g->p0, first, rows, out);
+    grad_whole_keys(g, cols, first, strips, rows, out);
+    grad_some_keys(g, cols, first + strips * STRIP_M, p1, rows, out);
 }
 
 /* K and V of the head as the cache would hold them, and zeros for what will be summed. */
@@ -493,12 +629,8 @@ static void grad_block(const grad *g) {
     grad_strips(g, g->Y, g->Vp, g->D);
     grad_softmax(g);
     grad_queries(g);
-    const int64_t p0 = first_seen(j, g->t0) / VW * VW;
-    const int64_t p1 = g->t0 + g->n_tok;
-    flip(g, g->P, g->Pt, p0, p1);
-    flip(g, g->D, g->Dt, p0, p1);
-    grad_keys(g, g->Dt, p0, p1, g->Q, g->dK);
-    grad_keys(g, g->Pt, p0, p1, g->Y, g->dV);
+    grad_keys(g, g->Dt, g->Q, g->dK);
+    grad_keys(g, g->Pt, g->Y, g->dV);
 }
 
 void VEC(attn_bwd)(const rex_attn_grad *j, int64_t h, void *scratch) {
@@ -526,6 +658,7 @@ void VEC(attn_bwd)(const rex_attn_grad *j, int64_t h, void *scratch) {
         g.t0 = t;
         g.n_tok = least(step, j->T - t);
         g.rows = g.n_tok * group;
+        g.p0 = seen_by(j, t).lo / VW * VW;
         grad_block(&g);
     }
     copy_rows(j->dk + h * j->hd, j->dk_row, g.dK, j->hd, j->T, j->hd);

@@ -3,10 +3,10 @@
  * cpu_vec_gemm.c: matrix products over panels, compiled once per instruction set.
  *
  * Lanes run over outputs and every output has one accumulator that walks k upwards, so tile shapes
- * are free: they never change a bit. Three roads: a matrix-vector path that streams panels as they
- * lie and widens in registers; register tiles of TILE_M rows by two vectors over rows packed as
- * [tile][k][TILE_M] and panels widened into scratch where they are not f32; and strips, tiles whose
- * rows lie anywhere, for attention. A k-block continues its accumulators through y (exact).
+ * are free: they never change a bit. Two roads: a matrix-vector path that streams panels as they
+ * lie and widens in registers, and register tiles of TILE_M rows by two vectors over rows packed as
+ * [tile][k][TILE_M] and panels widened into scratch where they are not f32. (Attention has a third,
+ * cpu_vec_strip.c.) A k-block continues its accumulators through y (exact).
  *
  * In bf16 mode rows and panels are laid down with the two elements of each pair exchanged, so that
  * the same tile, with denormals flushed, performs the odd product first and then the even one.
@@ -25,13 +25,10 @@
 
 #if defined(REX_VEC_AVX512)
 #define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
-#define STRIP_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #elif defined(REX_VEC_AVX2)
 #define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#define STRIP_ROWS(X) X(0) X(1) X(2) X(3)
 #else
 #define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#define STRIP_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #endif
 
 /* ---- register tiles ---------------------------------------------------------------------- */
@@ -221,114 +218,6 @@ static void tile_panel(int rows, int how, const tile_job *t) {
                                                         : how == PAIRS ? tile_pairs
                                                                        : tile_turned;
     for (int64_t c = 0; c < REX_PANEL; c += TILE_N) run(rows, t, c);
-}
-
-/* ---- strips ------------------------------------------------------------------------------ */
-
-/* Accumulators of row i from y and back to it. */
-#define STRIP_TAKE(i)                                                                            \
-    if (i < rows) {                                                                              \
-        c##i = full ? v_load(y[i]) : v_loadn(y[i], n0);                                          \
-        d##i = full ? v_load(y[i] + VW) : v_loadn(y[i] + VW, n1);                                \
-    }
-#define STRIP_GIVE(i)                                                                            \
-    if (i < rows) {                                                                              \
-        if (full) {                                                                              \
-            v_store(y[i], c##i);                                                                 \
-            v_store(y[i] + VW, d##i);                                                            \
-        } else {                                                                                 \
-            v_storen(y[i], c##i, n0);                                                            \
-            v_storen(y[i] + VW, d##i, n1);                                                       \
-        }                                                                                        \
-    }
-
-HOT void strip_body(const int rows, const bool full, int64_t cols, int64_t k_len,
-                    const float *const *x, const float *b, int64_t ldb, float *const *y,
-                    bool more) {
-    const int64_t n0 = cols < VW ? cols : VW;
-    const int64_t n1 = cols - n0;
-#define X(i)                                                                                     \
-    vf c##i = v_zero(), d##i = v_zero();                                                         \
-    const float *const x##i = i < rows ? x[i] : x[0];
-    STRIP_ROWS(X)
-#undef X
-    if (more) {
-        STRIP_ROWS(STRIP_TAKE)
-    }
-#pragma GCC unroll 2
-    for (int64_t k = 0; k < k_len; k++) {
-        __asm__("" : "+r"(k)); /* one index for all rows, not a pointer to advance for each */
-        const vf b0 = full ? v_load(b) : v_loadn(b, n0);
-        const vf b1 = full ? v_load(b + VW) : v_loadn(b + VW, n1);
-        b += ldb;
-#define X(i)                                                                                     \
-    if (i < rows) {                                                                              \
-        const vf v = v_set(x##i[k]);                                                             \
-        c##i = v_fma(v, b0, c##i);                                                               \
-        d##i = v_fma(v, b1, d##i);                                                               \
-    }
-        STRIP_ROWS(X)
-#undef X
-    }
-    STRIP_ROWS(STRIP_GIVE)
-}
-
-void VEC(strip)(int rows, int64_t cols, int64_t k_len, const float *const *x, const float *b,
-                int64_t ldb, float *const *y, bool more) {
-    const bool full = cols == TILE_N;
-    switch (rows) {
-#define X(i)                                                                                     \
-    case i + 1:                                                                                  \
-        if (full)                                                                                \
-            strip_body(i + 1, true, cols, k_len, x, b, ldb, y, more);                            \
-        else                                                                                     \
-            strip_body(i + 1, false, cols, k_len, x, b, ldb, y, more);                           \
-        break;
-        STRIP_ROWS(X)
-#undef X
-    }
-}
-
-HOT void some_body(const int rows, const bool full, int64_t cols, int64_t k_len,
-                   const float *const *x, const float *b, int64_t ldb, float *const *y,
-                   const float *limit, float at, float by) {
-    const int64_t n0 = cols < VW ? cols : VW;
-    const int64_t n1 = cols - n0;
-#define X(i) vf c##i = v_zero(), d##i = v_zero();
-    STRIP_ROWS(X)
-#undef X
-    STRIP_ROWS(STRIP_TAKE)
-    for (int64_t k = 0; k < k_len; k++, at += by, b += ldb) {
-        const vf b0 = full ? v_load(b) : v_loadn(b, n0);
-        const vf b1 = full ? v_load(b + VW) : v_loadn(b + VW, n1);
-        const vf now = v_set(at);
-#define X(i)                                                                                     \
-    if (i < rows) {                                                                              \
-        const vf v = v_set(x[i][k]);                                                             \
-        const vf past = v_set(limit[i]);                                                         \
-        c##i = v_pick_gt(past, now, v_fma(v, b0, c##i), c##i);                                   \
-        d##i = v_pick_gt(past, now, v_fma(v, b1, d##i), d##i);                                   \
-    }
-        STRIP_ROWS(X)
-#undef X
-    }
-    STRIP_ROWS(STRIP_GIVE)
-}
-
-void VEC(strip_some)(int rows, int64_t cols, int64_t k_len, const float *const *x, const float *b,
-                     int64_t ldb, float *const *y, const float *limit, float at, float by) {
-    const bool full = cols == TILE_N;
-    switch (rows) {
-#define X(i)                                                                                     \
-    case i + 1:                                                                                  \
-        if (full)                                                                                \
-            some_body(i + 1, true, cols, k_len, x, b, ldb, y, limit, at, by);                    \
-        else                                                                                     \
-            some_body(i + 1, false, cols, k_len, x, b, ldb, y, limit, at, by);                   \
-        break;
-        STRIP_ROWS(X)
-#undef X
-    }
 }
 
 /* ---- packing rows ------------------------------------------------------------------------ */

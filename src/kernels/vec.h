@@ -80,15 +80,24 @@ HOT vf v_gate_arg(vf x, rex_act act) {
     return v_mul(x, v_fma(v_mul(x, x), v_set(GELU_B), v_set(GELU_A)));
 }
 
-/* ---- a tile whose rows lie anywhere (cpu_vec_gemm.c) ---------------------------------------- */
+/* ---- a tile whose rows lie anywhere (cpu_vec_strip.c) --------------------------------------- */
 
-/* For i < rows: y[i][0 .. cols-1] (+)= chain over k of x[i][k] b[k][0 .. cols-1], ascending k;
- * rows <= STRIP_M, cols <= 2 VW; from 0 unless `more`. */
-void VEC(strip)(int rows, int64_t cols, int64_t k_len, const float *const *x, const float *b,
-                int64_t ldb, float *const *y, bool more);
-/* The same, going on from y, where rows end or begin within k_len steps: row i takes part in step k
- * while at + k * by < limit[i]. */
-void VEC(strip_some)(int rows, int64_t cols, int64_t k_len, const float *const *x, const float *b,
-                     int64_t ldb, float *const *y, const float *limit, float at, float by);
+/* For i < rows: y[i][0 .. cols-1] (+)= chain over ascending k of x[i][k] b[k][0 .. cols-1], from 0
+ * unless `more`. The first `before` steps are those of rows that begin early and the last `after`
+ * those of rows that end late; all rows take part in the `all` steps between them. Done `count`
+ * times, each time dx, db and dy floats further on. */
+typedef struct {
+    int rows; /* <= STRIP_M */
+    bool more;
+    int64_t cols; /* <= 2 VW */
+    int64_t before, all, after;
+    float early[STRIP_M], late[STRIP_M]; /* row i takes so many, the last and the first of them */
+    const float *x[STRIP_M], *b;
+    int64_t ldb;
+    float *y[STRIP_M];
+    int64_t count, dx, db, dy;
+} strip;
+
+void VEC(strip_run)(const strip *s);
 
 #endif

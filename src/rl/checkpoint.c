@@ -7,7 +7,8 @@
  *
  * The folder is written as step_N.part, every file fsynced, then renamed, then its parent is
  * synced: a folder without .part is whole. What a kill leaves is a .part, which nobody reads and
- * the next save removes.
+ * the next save removes. What a disk does to a folder afterwards shows in sums over its files, which
+ * stand in the metadata of the state; a folder that differs from them is passed over.
  */
 #include "../model/adapter.h"
 #include "sft.h"
@@ -89,6 +90,141 @@ rex_status rex_weights_save(const rex_grads *g, const char *folder, rex_err *e) 
     return s;
 }
 
+/* ---- sums -------------------------------------------------------------------------------- */
+
+static const char SEAL[] = "{\"__metadata__\":{\"seal\":\""; /* so the head of a state begins */
+static const char UNSEALED[] = "0000000000000000";
+enum { SUM_DIGITS = sizeof UNSEALED - 1 };
+
+/* Four chains over words, side by side, for speed; h is what came before. */
+static uint64_t sum_block(uint64_t h, const uint8_t *p, size_t n) {
+    uint64_t lane[4] = { h, h + 1, h + 2, h + 3 };
+    for (; n >= sizeof lane; p += sizeof lane, n -= sizeof lane) {
+        uint64_t word[4];
+        memcpy(word, p, sizeof word);
+        for (int i = 0; i < 4; i++) {
+            lane[i] = (lane[i] ^ word[i]) * 0x9E3779B97F4A7C15u;
+            lane[i] ^= lane[i] >> 29;
+        }
+    }
+    const uint64_t all[5] = { lane[0], lane[1], lane[2], lane[3], rex_hash64(p, n) };
+    return rex_hash64(all, sizeof all);
+}
+
+/* Over a file but for the bytes from `gap` to `gap + skip`. */
+static uint64_t sum_map(rex_map *m, size_t gap, size_t skip) {
+    enum { BLOCK = 1 << 22 };
+    const rex_view v = rex_map_view(m);
+    uint64_t h = v.n;
+    for (size_t at = 0; at < v.n;) {
+        if (at == gap) at += skip;
+        size_t n = v.n - at < BLOCK ? v.n - at : BLOCK;
+        if (at < gap && gap - at < n) n = gap - at;
+        h = sum_block(h, v.p + at, n);
+        rex_map_drop(m, (rex_view){ v.p + at, n });
+        at += n;
+    }
+    return h;
+}
+
+static rex_status sum_file(const char *folder, const char *name, uint64_t *sum, rex_err *e) {
+    char path[PATH_ROOM];
+    rex_map *m = NULL;
+    REX_TRY(path_in(folder, name, path, e));
+    REX_TRY(rex_map_open(path, &m, e));
+    *sum = sum_map(m, SIZE_MAX, 0);
+    rex_map_close(m);
+    return REX_OK;
+}
+
+typedef struct {
+    char text[SUM_DIGITS + 1];
+} digits;
+
+static digits digits_of(uint64_t sum) {
+    digits d;
+    (void)snprintf(d.text, sizeof d.text, "%016llx", (unsigned long long)sum);
+    return d;
+}
+
+/* Where the digits of the state's own sum stand in it. */
+static bool find_seal(rex_view v, size_t *at) {
+    *at = sizeof(uint64_t) + sizeof SEAL - 1;
+    return v.n >= *at + SUM_DIGITS && memcmp(v.p + sizeof(uint64_t), SEAL, sizeof SEAL - 1) == 0;
+}
+
+/* The sum of the state into its head, where room was left. */
+static rex_status put_seal(const char *path, rex_err *e) {
+    rex_map *m = NULL;
+    size_t at = 0;
+    digits d = { "" };
+    REX_TRY(rex_map_open(path, &m, e));
+    const bool found = find_seal(rex_map_view(m), &at);
+    if (found) d = digits_of(sum_map(m, at, SUM_DIGITS));
+    rex_map_close(m);
+    if (!found) return rex_fail(e, REX_EBUG, -1, "%s: no room for its sum", path);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool good = fd >= 0 && pwrite(fd, d.text, SUM_DIGITS, (off_t)at) == SUM_DIGITS &&
+                fsync(fd) == 0;
+    if (fd >= 0) good = close(fd) == 0 && good;
+    return good ? REX_OK : rex_fail(e, REX_EIO, -1, "%s: %s", path, strerror(errno));
+}
+
+/* `name=digits ` for every file that stands beside the state. */
+static rex_status list_sums(const rex_ckpt *c, const char *folder, rex_buf *b, rex_err *e) {
+    const char *const weights =
+        c->g->m->adapter ? "adapter_model.safetensors" : "model.safetensors";
+    for (size_t i = 0; i <= c->n_side; i++) {
+        const char *const name = i < c->n_side ? c->side[i].name : weights;
+        uint64_t sum = 0;
+        REX_TRY(sum_file(folder, name, &sum, e));
+        rex_buf_addf(b, "%s=%s ", name, digits_of(sum).text);
+    }
+    return rex_buf_check(b, e);
+}
+
+static rex_status damaged(const char *folder, const char *name, rex_err *e) {
+    return rex_fail(e, REX_EFORMAT, -1, "%s/%s is not as it was written", folder, name);
+}
+
+static rex_status check_sums(const char *folder, rex_str list, rex_err *e) {
+    while (list.n) {
+        char name[64];
+        const char *const eq = memchr(list.p, '=', list.n);
+        const size_t n = eq ? (size_t)(eq - list.p) : 0, used = n + 1 + SUM_DIGITS + 1;
+        if (n == 0 || n >= sizeof name || used > list.n)
+            return damaged(folder, "state.safetensors", e);
+        memcpy(name, list.p, n);
+        name[n] = 0;
+        uint64_t sum = 0;
+        REX_TRY(sum_file(folder, name, &sum, e));
+        if (memcmp(list.p + n + 1, digits_of(sum).text, SUM_DIGITS) != 0)
+            return damaged(folder, name, e);
+        list.p += used;
+        list.n -= used;
+    }
+    return REX_OK;
+}
+
+/* REX_OK where every file of the folder is as it was written. */
+static rex_status check_whole(const char *folder, rex_err *e) {
+    char path[PATH_ROOM];
+    rex_st *st = NULL;
+    rex_map *m = NULL;
+    size_t at = 0;
+    REX_TRY(path_in(folder, "state.safetensors", path, e));
+    REX_TRY(rex_st_open(path, &st, e));
+    const rex_str seal = rex_st_meta(st, "seal");
+    rex_status s = rex_map_open(path, &m, e);
+    if (s == REX_OK && (seal.n != SUM_DIGITS || !find_seal(rex_map_view(m), &at) ||
+                        memcmp(seal.p, digits_of(sum_map(m, at, SUM_DIGITS)).text, SUM_DIGITS)))
+        s = damaged(folder, "state.safetensors", e);
+    rex_map_close(m);
+    if (s == REX_OK) s = check_sums(folder, rex_st_meta(st, "sums"), e);
+    rex_st_close(st);
+    return s;
+}
+
 /* ---- the state --------------------------------------------------------------------------- */
 
 static void moment_name(char out[192], const char *which, const char *name) {
@@ -138,10 +274,15 @@ static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) 
         }
     char count[32];
     (void)snprintf(count, sizeof count, "%lld", (long long)p->t);
-    const rex_str meta[4] = {rex_str_of("updates"), rex_str_of(count), rex_str_of("state"),
-                             c->state};
+    rex_buf sums;
+    rex_buf_init(&sums, 0);
+    if (s == REX_OK) s = list_sums(c, folder, &sums, e);
+    const rex_str meta[8] = { rex_str_of("seal"),  rex_str_of(UNSEALED),
+                              rex_str_of("sums"),  { sums.p, sums.n },
+                              rex_str_of("updates"), rex_str_of(count),
+                              rex_str_of("state"), c->state };
     rex_st_out *out = NULL;
-    if (s == REX_OK) s = rex_st_out_open(path, t, n, meta, 2, &out, e);
+    if (s == REX_OK) s = rex_st_out_open(path, t, n, meta, 4, &out, e);
     for (size_t i = 0; i < g->n && s == REX_OK; i++)
         for (int k = 0; k < 2 && g->train[i] && s == REX_OK; k++) {
             const float *const x = moment_of(c, i, k, wide + largest_piece(g), wide, e);
@@ -149,6 +290,8 @@ static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) 
         }
     if (s == REX_OK) s = rex_st_out_commit(out, e);
     else rex_st_out_close(out);
+    if (s == REX_OK) s = put_seal(path, e);
+    rex_buf_free(&sums);
     rex_mem_free(wide);
     rex_mem_free(name);
     rex_mem_free(t);
@@ -246,9 +389,16 @@ static int64_t newest(const char *folder, int64_t under, bool parts) {
 
 rex_status rex_ckpt_latest(rex_arena *a, const char *folder, rex_str *path, int64_t *step,
                            rex_err *e) {
-    *step = newest(folder, -1, false);
-    if (*step < 0) return REX_OK;
-    return rex_str_fmt(a, path, e, "%s/step_%lld", folder, (long long)*step);
+    for (int64_t under = -1; (*step = newest(folder, under, false)) >= 0; under = *step) {
+        rex_err why = { .code = REX_OK, .at = -1 };
+        REX_TRY(rex_str_fmt(a, path, e, "%s/step_%lld", folder, (long long)*step));
+        const rex_status s = check_whole(path->p, &why);
+        if (s == REX_ENOMEM && e) *e = why;
+        if (s == REX_OK || s == REX_ENOMEM) return s;
+        rex_say(REX_LOG_WARN, "the checkpoint of step %lld is passed over: %s", (long long)*step,
+                why.text);
+    }
+    return REX_OK;
 }
 
 uint64_t rex_ckpt_bytes(const rex_ckpt *c) {
@@ -296,7 +446,10 @@ rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, in
     REX_TRY(path_in(folder, name, final, e));
     (void)snprintf(name, sizeof name, "step_%lld.part", (long long)step);
     REX_TRY(path_in(folder, name, part, e));
-    if (access(final, F_OK) == 0) return REX_OK; /* it is there, whole */
+    if (access(final, F_OK) == 0) {
+        if (check_whole(final, NULL) == REX_OK) return REX_OK;
+        rex_folder_remove(final); /* it was passed over */
+    }
     REX_TRY(check_room(folder, rex_ckpt_bytes(c), e));
     REX_TRY(rex_folder_make(part, REX_FOLDER_NEW, e));
     rex_status s = write_all(part, c, e);

@@ -121,6 +121,29 @@ class Sft(unittest.TestCase):
         step = len((out / "steps.jsonl").read_text().splitlines())
         self.assertTrue((out / f"checkpoints/step_{step}/state.safetensors").exists())
 
+    def test_damaged_checkpoints(self):
+        def change(path, how):
+            raw = bytearray(path.read_bytes())
+            if how == "flip":
+                raw[len(raw) // 2] ^= 1
+            path.write_bytes(raw[:-1] if how == "cut" else raw)
+
+        out = self.dir / "damaged"
+        for name in ("model.safetensors", "state.safetensors", "config.json", "tokenizer.json"):
+            for how in ("cut", "flip", "lost"):
+                with self.subTest(name=name, how=how):
+                    shutil.rmtree(out, ignore_errors=True)
+                    shutil.copytree(self.ref, out)
+                    last = out / "checkpoints/step_24" / name
+                    last.unlink() if how == "lost" else change(last, how)
+                    change(out / "checkpoints/step_20/model.safetensors", "flip")
+                    r = self.repexp("sft", *self.recipe, "--resume", str(out), "--threads", "1")
+                    self.assertEqual(r.returncode, 0, r.stderr)
+                    self.assertRegex(r.stderr, f"step 24 is passed over.*{name}")
+                    self.assertIn("step_20/model.safetensors is not as it was written", r.stderr)
+                    self.assertIn("goes on behind step 15", r.stderr)
+                    self.same(self.ref, out)
+
     def refused(self, what, data=None, code=1, extra=()):
         args = list(self.recipe)
         if data is not None:

@@ -411,14 +411,26 @@ uint64_t rex_ckpt_bytes(const rex_ckpt *c) {
     return n;
 }
 
-static rex_status check_room(const char *folder, uint64_t need, rex_err *e) {
+uint64_t rex_disk_free(const char *path, char at[PATH_ROOM]) {
     struct statvfs v;
-    if (statvfs(folder, &v) != 0) return REX_OK; /* not every file system tells */
-    const uint64_t have = (uint64_t)v.f_bavail * v.f_frsize;
+    (void)snprintf(at, PATH_ROOM, "%s", path);
+    bool known = statvfs(at, &v) == 0;
+    for (char *slash = at; !known && slash;) {
+        slash = strrchr(at, '/');
+        if (slash && slash != at) *slash = 0;
+        else memcpy(at, slash ? "/" : ".", 2);
+        known = statvfs(at, &v) == 0;
+        if (slash == at) break;
+    }
+    return known ? (uint64_t)v.f_bavail * v.f_frsize : UINT64_MAX;
+}
+
+rex_status rex_ckpt_room(const char *folder, const rex_ckpt *c, rex_err *e) {
+    char at[PATH_ROOM];
+    const uint64_t need = rex_ckpt_bytes(c), have = rex_disk_free(folder, at);
     if (have >= need) return REX_OK;
-    return rex_fail(e, REX_EIO, -1,
-                    "%s: a checkpoint needs %llu MiB, the disk has %llu MiB left; nothing was lost",
-                    folder, (unsigned long long)(need >> 20), (unsigned long long)(have >> 20));
+    return rex_fail(e, REX_EIO, -1, "%s: a checkpoint needs %.1f MiB, the disk has %.1f MiB left",
+                    folder, (double)need / 0x1p20, (double)have / 0x1p20);
 }
 
 static rex_status write_side(const char *folder, const rex_side_file *f, rex_err *e) {
@@ -450,7 +462,7 @@ rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, in
         if (check_whole(final, NULL) == REX_OK) return REX_OK;
         rex_folder_remove(final); /* it was passed over */
     }
-    REX_TRY(check_room(folder, rex_ckpt_bytes(c), e));
+    REX_TRY(rex_ckpt_room(folder, c, e));
     REX_TRY(rex_folder_make(part, REX_FOLDER_NEW, e));
     rex_status s = write_all(part, c, e);
     if (s == REX_OK && rename(part, final) != 0)

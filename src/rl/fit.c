@@ -11,7 +11,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 enum { LOOK = 1 << 20 };          /* documents looked at for the largest batch */
 enum { GOOD_BATCH = 1024 };       /* tokens; products over fewer become slow */
@@ -209,18 +208,8 @@ rex_status rex_fit_disk(const rex_sft_opts *o, uint64_t one, rex_fit *f, rex_err
     f->lines = (uint64_t)o->steps * 256 + (uint64_t)(shown * o->samples) *
                                               (uint64_t)(512 + 8 * o->sample_tokens);
     f->disk = one * (uint64_t)kept + f->lines;
-    struct statvfs v;
     char p[4096];
-    (void)snprintf(p, sizeof p, "%s", o->out && *o->out ? o->out : ".");
-    bool known = statvfs(p, &v) == 0;
-    for (char *slash = p; !known && slash;) { /* the nearest folder that is there */
-        slash = strrchr(p, '/');
-        if (slash && slash != p) *slash = 0;
-        else memcpy(p, slash ? "/" : ".", 2);
-        known = statvfs(p, &v) == 0;
-        if (slash == p) break;
-    }
-    const uint64_t free_now = known ? (uint64_t)v.f_bavail * v.f_frsize : UINT64_MAX;
+    const uint64_t free_now = rex_disk_free(o->out && *o->out ? o->out : ".", p);
     f->disk_free = free_now;
     if (f->disk <= free_now || o->resume) return REX_OK;
     const int64_t room = free_now > f->lines ? (int64_t)((free_now - f->lines) / one) : 0;

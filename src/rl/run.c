@@ -108,7 +108,11 @@ static rex_status write_config(const rex_sft_opts *o, const rex_tok *tok, rex_ar
 static rex_status make_init(rex_run *r, const rex_sft_opts *o, rex_arena *a, const char *folder,
                             rex_err *e) {
     rex_tok *tok = NULL;
+    struct stat sb;
+    const bool there = stat(o->out, &sb) == 0;
     REX_TRY(rex_folder_make(o->out, REX_FOLDER_ANY, e));
+    r->made = !there;
+    r->fresh = !o->resume;
     REX_TRY(rex_folder_make(folder, REX_FOLDER_ANY, e));
     if (!o->tokenizer) REX_TRY(build_tokenizer(o, a, folder, e));
     REX_TRY(rex_tok_open(o->tokenizer ? o->tokenizer : folder, &tok, e));
@@ -361,7 +365,7 @@ void rex_run_close(rex_run *r) {
     rex_model_close(r->model);
 }
 
-void rex_run_forget(const char *folder) {
+void rex_run_forget(const char *folder, bool made) {
     static const char *const name[] = {"init/tokenizer.json", "init/tokenizer_config.json",
                                        "init/config.json", "init/generation_config.json", "init"};
     char path[4096];
@@ -369,7 +373,7 @@ void rex_run_forget(const char *folder) {
         (void)snprintf(path, sizeof path, "%s/%s", folder, name[i]);
         (void)remove(path);
     }
-    (void)remove(folder);
+    if (made) (void)remove(folder);
 }
 
 /* ---- run.json ---------------------------------------------------------------------------- */
@@ -498,6 +502,7 @@ rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e) {
         s = rex_run_write(r, "run.json", &b, e);
         rex_buf_free(&b);
     }
+    if (s == REX_OK) r->fresh = false;
     if (s == REX_OK) s = join(a, r->out, "steps.jsonl", &path, e);
     if (s == REX_OK) s = rex_out_append(path, &r->steps, e);
     if (s == REX_OK) s = join(a, r->out, "timing.jsonl", &path, e);

@@ -27,6 +27,7 @@ typedef struct {
     uint64_t seed;
     rex_dist *dist;      /* borrowed; only rank 0 writes */
     size_t model_bytes;   /* that the model made resident */
+    bool fresh, made;    /* nothing but out/init is there yet; `out` itself was made here */
 } rex_run;
 
 /* Ranks whose options differ, but for those that change no number of the run and the names of
@@ -45,8 +46,8 @@ REX_MUST rex_status rex_run_side(rex_run *r, const char *tokenizer, const char *
                                  rex_err *e);
 /* REX_EARG where the folder holds a run. */
 REX_MUST rex_status rex_run_check(const char *out, rex_err *e);
-/* Removes a folder that rex_run_open has made for a plan. */
-void rex_run_forget(const char *folder);
+/* Removes what rex_run_open has made of a run that never began; `made`: the folder as well. */
+void rex_run_forget(const char *folder, bool made);
 /* Makes the folder and run.json; on resume compares with the one that is there and names what
  * differs. */
 REX_MUST rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e);

@@ -407,19 +407,31 @@ static rex_status show_samples(sft *t, rex_err *e) {
 
 /* ---- the run ----------------------------------------------------------------------------- */
 
+static rex_ckpt checkpoint_of(const sft *t) {
+    return (rex_ckpt){ .g = t->g, .opt = t->opt, .share = t->share, .side = t->run.side,
+                       .n_side = t->run.n_side };
+}
+
+/* Room for the next one is looked for behind it, where nothing is lost yet. */
 static rex_status write_checkpoint(sft *t, rex_err *e) {
     rex_buf b;
     rex_buf_init(&b, 0);
     rex_buf_addf(&b, "{\"step\":%lld,\"seed\":%lld,\"data\":\"%016llx\"}", (long long)t->step,
                  (long long)t->o.seed, (unsigned long long)t->docs.hash);
-    const rex_ckpt c = { .g = t->g, .opt = t->opt, .share = t->share, .side = t->run.side,
-                         .n_side = t->run.n_side, .state = { b.p, b.n } };
+    rex_ckpt c = checkpoint_of(t);
+    c.state = (rex_str){ b.p, b.n };
     char folder[4096];
     rex_status s = rex_buf_check(&b, e);
     (void)snprintf(folder, sizeof folder, "%s/checkpoints", t->o.out);
     if (s == REX_OK) s = rex_ckpt_save(folder, t->step, &c, t->o.keep, e);
     rex_buf_free(&b);
-    return s;
+    if (s != REX_OK || t->stop || t->step == t->o.steps) return s;
+    s = rex_ckpt_room(folder, &c, e);
+    return s == REX_OK ? s
+                       : rex_fail_in(e, s,
+                                     "step %lld is saved, the next checkpoint would not be; go on "
+                                     "with --resume %s when there is room",
+                                     (long long)t->step, t->o.out);
 }
 
 /* Rank 0 writes, the others hand it their moments; all know how it ended. */
@@ -615,6 +627,10 @@ static rex_status prepare(sft *t, rex_err *e) {
     if (s == REX_OK) tell_data(t);
     if (s == REX_OK) s = open_slabs(t, e);
     if (s == REX_OK) s = open_step(t, e);
+    if (s == REX_OK && t->rank == 0 && t->run.from_step < t->o.steps) {
+        const rex_ckpt c = checkpoint_of(t);
+        s = rex_ckpt_room(t->o.out, &c, e);
+    }
     if (s == REX_OK) s = rex_run_begin(&t->run, &t->docs, e);
     REX_TRY(rex_dist_agree(t->o.dist, s, e));
     if (t->o.resume) s = resume(t, e);
@@ -709,6 +725,7 @@ rex_status rex_sft_run(const rex_sft_opts *o, rex_err *e) {
     rex_dist_fail(t.o.dist, s, &own);
     if (s == REX_ECHILD && t.ranks > 1) s = say_lost(&t, s, &own);
     if (s != REX_OK && e) *e = own;
+    if (s != REX_OK && t.run.fresh) rex_run_forget(t.o.out, t.run.made);
     close_all(&t);
     return s;
 }
@@ -798,8 +815,7 @@ static rex_status plan(const rex_sft_opts *o, const char *tmp, rex_sft_cost *c, 
     rex_status s = open_plan(&t, o, tmp, true, e);
     if (t.opt && t.fit.total) {
         tell(&t, c);
-        const rex_ckpt one = { .g = t.g, .opt = t.opt, .side = t.run.side,
-                               .n_side = t.run.n_side };
+        const rex_ckpt one = checkpoint_of(&t);
         const rex_status d = rex_fit_disk(&t.o, rex_ckpt_bytes(&one), &t.fit, s ? NULL : e);
         if (s == REX_OK) s = d;
         c->checkpoint = (int64_t)t.fit.checkpoint;
@@ -822,7 +838,7 @@ static rex_status plan_alone(const rex_sft_opts *o, rex_sft_cost *out, rex_err *
     char tmp[] = "/tmp/repexp-plan.XXXXXX";
     if (!mkdtemp(tmp)) return rex_fail(e, REX_EIO, -1, "cannot make a folder below /tmp");
     const rex_status s = plan(o, tmp, &c, e);
-    rex_run_forget(tmp);
+    rex_run_forget(tmp, true);
     c.size = out->size < sizeof c ? out->size : sizeof c;
     memcpy(out, &c, c.size);
     return s;

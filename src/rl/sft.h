@@ -71,6 +71,11 @@ REX_MUST rex_status rex_ckpt_load(rex_arena *a, const char *path, rex_optim *opt
                                   rex_err *e);
 /* Bytes that one checkpoint takes. */
 uint64_t rex_ckpt_bytes(const rex_ckpt *c);
+/* REX_EIO where the disk of `folder`, which need not be there yet, has less left than that. */
+REX_MUST rex_status rex_ckpt_room(const char *folder, const rex_ckpt *c, rex_err *e);
+/* Bytes left where `path` is or would be (UINT64_MAX: its file system does not tell); `at` gets the
+ * nearest folder that is there. */
+uint64_t rex_disk_free(const char *path, char at[4096]);
 /* What is trained, in a folder: all weights as model.safetensors (f32), or an adapter's as
  * adapter_model.safetensors. */
 REX_MUST rex_status rex_weights_save(const rex_grads *g, const char *folder, rex_err *e);

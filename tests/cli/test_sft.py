@@ -154,7 +154,25 @@ class Sft(unittest.TestCase):
         r = self.repexp("sft", *args, *extra, *(() if "--resume" in extra else ("--out", str(out))))
         self.assertEqual(r.returncode, code, r.stderr)
         self.assertIn(what, r.stderr)
-        self.assertFalse((out / "checkpoints").exists())
+        self.assertFalse(out.exists())
+
+    def test_disk(self):
+        """On a disk with room for one checkpoint the run ends behind it; with room for none it does not begin."""
+        def on_disk(size, end):
+            script = f'mount -t tmpfs -o size={size}k tmpfs "$1" && cd "$1" && shift && "$@"; rc=$?; {end}; exit $rc'
+            (self.dir / "disk").mkdir(exist_ok=True)
+            return subprocess.run(["unshare", "-rm", "sh", "-c", script, "sh", str(self.dir / "disk"), BIN, "sft", *self.recipe,
+                                   "--out", "run"], capture_output=True, text=True)
+
+        if shutil.which("unshare") is None or subprocess.run(
+                ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(self.dir)], capture_output=True).returncode != 0:
+            self.skipTest("no file system can be mounted here")
+        r = on_disk(200, "ls")
+        self.assertEqual((r.returncode, r.stdout), (1, ""), r.stderr)
+        self.assertIn("a checkpoint needs 0.3 MiB, the disk has 0.2 MiB left", r.stderr)
+        r = on_disk(480, "ls run/checkpoints; wc -l < run/steps.jsonl")
+        self.assertEqual((r.returncode, r.stdout), (1, "step_5\n5\n"), r.stderr)
+        self.assertIn("step 5 is saved, the next checkpoint would not be; go on with --resume run", r.stderr)
 
     def test_refusals(self):
         good = '{"prompt": "1+1=", "response": "2"}\n'

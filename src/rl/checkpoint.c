@@ -7,8 +7,8 @@
  *
  * The folder is written as step_N.part, every file fsynced, then renamed, then its parent is
  * synced: a folder without .part is whole. What a kill leaves is a .part, which nobody reads and
- * the next save removes. What a disk does to a folder afterwards shows in sums over its files, which
- * stand in the metadata of the state; a folder that differs from them is passed over.
+ * the next save removes. What a disk does to a folder afterwards shows in sums over its files,
+ * which stand in the metadata of the state; a folder that differs from them is passed over.
  */
 #include "../model/adapter.h"
 #include "sft.h"
@@ -113,7 +113,7 @@ static uint64_t sum_block(uint64_t h, const uint8_t *p, size_t n) {
 
 /* Over a file but for the bytes from `gap` to `gap + skip`. */
 static uint64_t sum_map(rex_map *m, size_t gap, size_t skip) {
-    enum { BLOCK = 1 << 22 };
+    enum { BLOCK = 1 << 18 };
     const rex_view v = rex_map_view(m);
     uint64_t h = v.n;
     for (size_t at = 0; at < v.n;) {
@@ -145,6 +145,29 @@ static digits digits_of(uint64_t sum) {
     digits d;
     (void)snprintf(d.text, sizeof d.text, "%016llx", (unsigned long long)sum);
     return d;
+}
+
+rex_status rex_weights_sum(const char *model, uint64_t *sum, rex_err *e) {
+    static const char ending[] = ".safetensors";
+    DIR *const d = opendir(model);
+    *sum = 0;
+    if (!d) {
+        rex_map *m = NULL;
+        REX_TRY(rex_map_open(model, &m, e));
+        *sum = sum_map(m, SIZE_MAX, 0);
+        rex_map_close(m);
+        return REX_OK;
+    }
+    rex_status s = REX_OK;
+    for (struct dirent *x; s == REX_OK && (x = readdir(d));) { /* in any order */
+        const size_t n = strlen(x->d_name), tail = sizeof ending - 1;
+        if (n <= tail || strcmp(x->d_name + n - tail, ending) != 0) continue;
+        uint64_t pair[2] = { rex_hash64(x->d_name, n), 0 };
+        s = sum_file(model, x->d_name, &pair[1], e);
+        *sum += rex_hash64(pair, sizeof pair);
+    }
+    closedir(d);
+    return s;
 }
 
 /* Where the digits of the state's own sum stand in it. */
@@ -257,11 +280,10 @@ static size_t largest_piece(const rex_grads *g) {
     return n;
 }
 
-static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) {
+/* `sums`: those of the other files. */
+static rex_status write_state(const rex_ckpt *c, const char *path, rex_str sums, rex_err *e) {
     const rex_optim *const p = c->opt;
     const rex_grads *const g = c->g;
-    char path[PATH_ROOM];
-    REX_TRY(path_in(folder, "state.safetensors", path, e));
     rex_tensor *const t = rex_mem_take(2 * g->n, sizeof *t, e);
     char(*const name)[192] = t ? rex_mem_take(2 * g->n, sizeof *name, e) : NULL;
     float *const wide = name ? rex_mem_take(2 * largest_piece(g), sizeof *wide, e) : NULL;
@@ -274,11 +296,8 @@ static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) 
         }
     char count[32];
     (void)snprintf(count, sizeof count, "%lld", (long long)p->t);
-    rex_buf sums;
-    rex_buf_init(&sums, 0);
-    if (s == REX_OK) s = list_sums(c, folder, &sums, e);
     const rex_str meta[8] = { rex_str_of("seal"),  rex_str_of(UNSEALED),
-                              rex_str_of("sums"),  { sums.p, sums.n },
+                              rex_str_of("sums"),  sums,
                               rex_str_of("updates"), rex_str_of(count),
                               rex_str_of("state"), c->state };
     rex_st_out *out = NULL;
@@ -290,11 +309,21 @@ static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) 
         }
     if (s == REX_OK) s = rex_st_out_commit(out, e);
     else rex_st_out_close(out);
-    if (s == REX_OK) s = put_seal(path, e);
-    rex_buf_free(&sums);
     rex_mem_free(wide);
     rex_mem_free(name);
     rex_mem_free(t);
+    return s;
+}
+
+static rex_status save_state(const rex_ckpt *c, const char *folder, rex_err *e) {
+    char path[PATH_ROOM];
+    rex_buf sums;
+    REX_TRY(path_in(folder, "state.safetensors", path, e));
+    rex_buf_init(&sums, 0);
+    rex_status s = list_sums(c, folder, &sums, e);
+    if (s == REX_OK) s = write_state(c, path, (rex_str){ sums.p, sums.n }, e);
+    if (s == REX_OK) s = put_seal(path, e);
+    rex_buf_free(&sums);
     return s;
 }
 

@@ -318,7 +318,7 @@ rex_status rex_docs_texts(rex_arena *a, const char *path, const char *map, rex_s
     if (s == REX_OK) {
         *out = rex_arena_take(a, *n + 1, sizeof **out, e);
         if (!*out) s = REX_ENOMEM;
-        else memcpy(*out, all.p, all.n);
+        else if (all.n) memcpy(*out, all.p, all.n);
     }
     rex_buf_free(&all);
     rex_arena_close(tmp);

@@ -126,6 +126,9 @@ static rex_status from_scratch(rex_run *r, const rex_sft_opts *o, rex_arena *a, 
         return rex_fail(e, REX_EARG, -1,
                         "a width of %lld does not give %lld heads of a multiple of 8",
                         (long long)o->width, (long long)o->heads);
+    if (o->kv_heads && o->heads % o->kv_heads != 0)
+        return rex_fail(e, REX_EARG, -1, "%lld heads do not share %lld key/value heads evenly",
+                        (long long)o->heads, (long long)o->kv_heads);
     REX_TRY(join(a, o->out, "init", &folder, e));
     rex_status s = rex_dist_rank(r->dist) == 0 ? make_init(r, o, a, folder, e) : REX_OK;
     REX_TRY(rex_dist_agree(r->dist, s, e)); /* the others read what rank 0 has written */
@@ -298,8 +301,9 @@ rex_status rex_run_check(const char *out, rex_err *e) {
 
 rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, bool blank, rex_arena *a, rex_pool *pool,
                         rex_err *e) {
-    *r = (rex_run){ .out = o->out, .from_step = -1, .base = o->model, .options = o->options,
-                    .seed = (uint64_t)o->seed, .dist = o->dist };
+    *r = (rex_run){ .out = o->out, .from_step = -1, .base = o->model, .origin = o->model,
+                    .data = o->data, .options = o->options, .seed = (uint64_t)o->seed,
+                    .dist = o->dist };
     if (!o->resume) REX_TRY(rex_run_check(o->out, e));
     rex_model_opts m;
     rex_model_defaults(&m);
@@ -315,6 +319,9 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, bool blank, rex_arena
         return rex_fail(e, REX_EARG, -1, "an adapter needs a base: --model M");
     if (o->resume) {
         const char *folder = NULL;
+        REX_TRY(join(a, o->out, "run.json", &folder, e));
+        if (access(folder, F_OK) != 0)
+            return rex_fail(e, REX_EARG, -1, "%s holds no run: --out begins one", o->out);
         rex_str found;
         REX_TRY(join(a, o->out, "checkpoints", &folder, e));
         REX_TRY(rex_ckpt_latest(a, folder, &found, &r->from_step, e));
@@ -428,10 +435,36 @@ rex_status rex_run_same(rex_dist *d, const rex_sft_opts *o, rex_arena *a, rex_er
     return rex_dist_same(d, "the options", rex_hash64(seed, sizeof seed), e);
 }
 
-static rex_status compare(const rex_run *r, rex_arena *a, const char *path, rex_err *e) {
+/* The hash of this name in run.json is another one. */
+static bool other_hash(const rex_jval *run, const char *name, uint64_t now) {
+    char text[32];
+    const rex_jval *const all = rex_json_get(run, "hashes");
+    const rex_jval *const was = all ? rex_json_get(all, name) : NULL;
+    (void)snprintf(text, sizeof text, "%016llx", (unsigned long long)now);
+    return was && !(was->kind == REX_J_STR && rex_str_is(was->u.s, text));
+}
+
+/* A run that was trained as a whole goes on from its checkpoint, where its model is gone. */
+static rex_status compare_files(const rex_run *r, const rex_docs *d, const rex_jval *run,
+                                rex_err *e) {
+    uint64_t sum = 0;
+    if (other_hash(run, "data", d->hash))
+        return rex_fail(e, REX_EFORMAT, -1,
+                        "resume %s: the data are not those of the run: %s is different now", r->out,
+                        r->data);
+    if (!r->origin || access(r->origin, F_OK) != 0) return REX_OK;
+    REX_TRY(rex_weights_sum(r->origin, &sum, e));
+    if (!other_hash(run, "model", sum)) return REX_OK;
+    return rex_fail(e, REX_EFORMAT, -1,
+                    "resume %s: the weights of %s are not those that the run began with", r->out,
+                    r->origin);
+}
+
+static rex_status compare(const rex_run *r, const rex_docs *d, rex_arena *a, const char *path,
+                          rex_err *e) {
     rex_jval *was = NULL, *now = NULL;
     REX_TRY(rex_json_load(a, path, &was, e));
-    if (!r->options) return REX_OK;
+    if (!r->options) return compare_files(r, d, was, e);
     REX_TRY(rex_json_parse(a, rex_str_of(r->options), "options", &now, e));
     const rex_jval *const old = rex_json_get(was, "options");
     for (uint32_t i = 0; old && i < now->n; i++) {
@@ -448,10 +481,12 @@ static rex_status compare(const rex_run *r, rex_arena *a, const char *path, rex_
                 "keep and what is shown or saved when may)",
                 r->out, name);
     }
-    return REX_OK;
+    return compare_files(r, d, was, e);
 }
 
-static void put_run(const rex_run *r, const rex_docs *d, rex_buf *b) {
+static rex_status put_run(const rex_run *r, const rex_docs *d, rex_buf *b, rex_err *e) {
+    uint64_t model = 0;
+    if (r->origin) REX_TRY(rex_weights_sum(r->origin, &model, e));
     char hash[32];
     rex_jw w;
     rex_jw_init(&w, b);
@@ -477,6 +512,11 @@ static void put_run(const rex_run *r, const rex_docs *d, rex_buf *b) {
     (void)snprintf(hash, sizeof hash, "%016llx",
                    (unsigned long long)rex_hash64(r->side[0].text.p, r->side[0].text.n));
     rex_jw_cstr(&w, hash);
+    if (r->origin) {
+        rex_jw_key(&w, "model");
+        (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)model);
+        rex_jw_cstr(&w, hash);
+    }
     rex_jw_obj_end(&w);
     if (r->options) {
         rex_jw_key(&w, "options");
@@ -484,6 +524,7 @@ static void put_run(const rex_run *r, const rex_docs *d, rex_buf *b) {
     }
     rex_jw_obj_end(&w);
     rex_buf_addf(b, "\n");
+    return REX_OK;
 }
 
 rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e) {
@@ -494,12 +535,12 @@ rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e) {
     REX_TRY(rex_arena_open(0, &a, e));
     rex_status s = join(a, r->out, "run.json", &path, e);
     if (s == REX_OK && access(path, F_OK) == 0) {
-        s = compare(r, a, path, e);
+        s = compare(r, d, a, path, e);
     } else if (s == REX_OK) {
         rex_buf b;
         rex_buf_init(&b, 0);
-        put_run(r, d, &b);
-        s = rex_run_write(r, "run.json", &b, e);
+        s = put_run(r, d, &b, e);
+        if (s == REX_OK) s = rex_run_write(r, "run.json", &b, e);
         rex_buf_free(&b);
     }
     if (s == REX_OK) r->fresh = false;

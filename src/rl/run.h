@@ -23,6 +23,7 @@ typedef struct {
     rex_side_file side[REX_SIDE_FILES];
     size_t n_side;
     rex_out *steps, *timing; /* owned */
+    const char *origin, *data; /* model and data as given; NULL: from scratch */
     const char *options; /* JSON object, for run.json */
     uint64_t seed;
     rex_dist *dist;      /* borrowed; only rank 0 writes */

@@ -71,6 +71,8 @@ REX_MUST rex_status rex_ckpt_load(rex_arena *a, const char *path, rex_optim *opt
                                   rex_err *e);
 /* Bytes that one checkpoint takes. */
 uint64_t rex_ckpt_bytes(const rex_ckpt *c);
+/* Names the weights in a GGUF file or a model folder: over the bytes of their files. */
+REX_MUST rex_status rex_weights_sum(const char *model, uint64_t *sum, rex_err *e);
 /* REX_EIO where the disk of `folder`, which need not be there yet, has less left than that. */
 REX_MUST rex_status rex_ckpt_room(const char *folder, const rex_ckpt *c, rex_err *e);
 /* Bytes left where `path` is or would be (UINT64_MAX: its file system does not tell); `at` gets the

@@ -109,6 +109,13 @@ class Lora(repexp.Case):
         self.same(out)
         self.fails("sft", *[x if x != "4" else "5" for x in self.recipe], "--resume", out, status=2,
                    saying="`lora` differs")
+        weights = pathlib.Path(self.base) / "model.safetensors"
+        kept = weights.read_bytes()
+        try:
+            weights.write_bytes(kept[:-4] + bytes(4))
+            self.fails("sft", *self.recipe, "--resume", out, status=1, saying="are not those that the run began with")
+        finally:
+            weights.write_bytes(kept)
 
     def test_ranks(self):
         """With --exact an adapter trained on two ranks is that of one, byte for byte."""

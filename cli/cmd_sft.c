@@ -127,6 +127,26 @@ static rex_status bytes_of(const char *text, int64_t *out, rex_err *e) {
     return REX_OK;
 }
 
+/* Options that would have no effect, because of another one. */
+static rex_status check_idle(const sft_opts *o, rex_err *e) {
+    static const char *const made[] = { "vocab",    "build", "layers", "width", "heads",
+                                        "kv_heads", "ffn",   "tied" };
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        if (!rex_opt_given(options, N_OPT, o, made[i])) continue;
+        if (o->model)
+            return rex_fail(e, REX_EARG, -1, "%s is about a model from scratch, not --model",
+                            made[i]);
+        if (o->tokenizer && i < 2)
+            return rex_fail(e, REX_EARG, -1,
+                            "%s is about a tokenizer that is built: no --tokenizer", made[i]);
+    }
+    if (o->build == 1 && rex_opt_given(options, N_OPT, o, "vocab"))
+        return rex_fail(e, REX_EARG, -1, "vocab is about a tokenizer of bytes, not of chars");
+    if (o->eval_every > 0 && !o->val)
+        return rex_fail(e, REX_EARG, -1, "eval_every needs validation records: --val FILE");
+    return REX_OK;
+}
+
 static rex_status check(const sft_opts *o, bool plan, rex_err *e) {
     const char *const who = plan ? "plan" : "sft";
     if (!o->data) return rex_fail(e, REX_EARG, -1, "%s needs --data FILE", who);
@@ -142,7 +162,7 @@ static rex_status check(const sft_opts *o, bool plan, rex_err *e) {
                      rex_opt_given(options, N_OPT, o, "lora_targets")))
         return rex_fail(e, REX_EARG, -1,
                         "--lora-alpha and --lora-targets are about a new adapter: --lora RANK");
-    return REX_OK;
+    return check_idle(o, e);
 }
 
 static rex_sft_opts to_run(const sft_opts *o, const char *json) {

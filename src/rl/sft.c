@@ -705,10 +705,27 @@ static void close_all(sft *t) {
     rex_arena_close(t->a);
 }
 
+/* AdamW divides by 1 - beta^t and by a root plus eps, all in float. */
+static rex_status check_optim(const rex_sft_opts *o, rex_err *e) {
+    const struct {
+        const char *name;
+        double value;
+        bool good;
+    } x[] = { { "beta1", o->beta1, (float)o->beta1 < 1.0f },
+              { "beta2", o->beta2, (float)o->beta2 < 1.0f },
+              { "eps", o->eps, (float)o->eps > 0.0f } };
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+        if (!x[i].good)
+            return rex_fail(e, REX_EARG, -1, "%s: %.9g %s", x[i].name, x[i].value,
+                            i < 2 ? "is not below 1" : "is not above 0");
+    return REX_OK;
+}
+
 static rex_status open_opts(sft *t, const rex_sft_opts *o, rex_err *e) {
     *t = (sft){ .epoch = -1 };
     rex_sft_defaults(&t->o);
     memcpy(&t->o, o, o->size < sizeof t->o ? o->size : sizeof t->o);
+    REX_TRY(check_optim(&t->o, e));
     t->sharers = t->o.dist;
     t->rank = rex_dist_rank(t->o.dist);
     t->ranks = rex_dist_size(t->o.dist);

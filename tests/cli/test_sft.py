@@ -186,6 +186,19 @@ class Sft(unittest.TestCase):
         self.refused("steps", code=2, extra=("--stepz", "4"))
         self.refused("--init", code=2, extra=("--model", "x"))
         self.refused("`lr` differs", code=2, extra=("--lr", "1e-3", "--resume", str(self.ref)))
+        self.refused("beta1: 1 is not below 1", code=2, extra=("--beta1", "1"))
+        self.refused("beta2: 0.999999999 is not below 1", code=2, extra=("--beta2", "0.999999999"))
+        self.refused("eps: 0 is not above 0", code=2, extra=("--eps", "0"))     # 0 / 0 where no gradient ever was
+        self.refused("2 heads do not share 3 key/value heads", code=2, extra=("--kv-heads", "3"))
+        self.refused("eval_every needs", code=2, extra=("--eval-every", "4"))
+        self.refused("vocab is about a tokenizer of bytes", code=2, extra=("--vocab", "300"))
+        self.refused("build is about a tokenizer that is built", code=2, extra=("--tokenizer", str(self.ref / "init")))
+        self.refused("build is about a model from scratch", code=2, extra=("--init", "none", "--model", str(self.ref)))
+        self.refused("no record to learn from", "")
+        r = self.repexp("sft", *self.recipe, "--resume", str(self.dir / "nowhere"))
+        self.assertEqual(r.returncode, 2)
+        self.assertIn("holds no run", r.stderr)
+        self.assertFalse((self.dir / "nowhere").exists())
         r = self.repexp("sft", *self.recipe, "--out", str(self.ref))
         self.assertEqual(r.returncode, 2)
         self.assertIn("holds a run already", r.stderr)
@@ -195,9 +208,12 @@ class Sft(unittest.TestCase):
         moved.write_text(good * 120)
         args = list(self.recipe)
         args[args.index("--data") + 1] = str(moved)
-        r = self.repexp("sft", *args, "--resume", str(other))
-        self.assertEqual(r.returncode, 1)
-        self.assertIn("data are not those of the run", r.stderr)
+        for killed_early in (False, True):
+            if killed_early:
+                shutil.rmtree(other / "checkpoints")
+            r = self.repexp("sft", *args, "--resume", str(other))
+            self.assertEqual(r.returncode, 1)
+            self.assertIn("data are not those of the run", r.stderr)
 
     @staticmethod
     def tensors(path):

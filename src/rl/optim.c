@@ -128,8 +128,8 @@ rex_status rex_optim_norm(const rex_optim *p, double *norm, rex_err *e) {
         double s = 0.0;
         for (size_t c = p->chunk[i]; c < p->chunk[i + 1]; c++) s += p->part[c];
         if (!isfinite(s))
-            st = rex_fail(e, REX_ENAN, p->t, "update %lld: the gradient of %s is not finite",
-                          (long long)p->t, g->param[i].name);
+            st = rex_fail(e, REX_ENAN, p->t, "the gradient of %s is not finite",
+                          g->param[i].name);
         sum += s;
     }
     *norm = sqrt(sum);

@@ -163,6 +163,31 @@ static rex_status exchange(sft *t, rex_err *e) {
     return REX_OK;
 }
 
+/* What is trained and is not finite: its name, or NULL. */
+static const char *broken_weights(const rex_grads *g) {
+    for (size_t i = 0; i < g->n; i++) {
+        const float *const w = rex_grads_weights(g, i);
+        const size_t n = rex_grads_size(g, i); /* 0 where it is frozen */
+        for (size_t k = 0; k < n; k++)
+            if (!isfinite(w[k])) return g->param[i].name;
+    }
+    return NULL;
+}
+
+/* The norm of a gradient that is finite, as the loss is; or the first tensor that is not. */
+static rex_status check_finite(const sft *t, double *norm, rex_err *e) {
+    const long long step = (long long)t->step + 1;
+    const rex_status s = rex_optim_norm(t->opt, norm, e);
+    if (s == REX_OK && isfinite(t->loss)) return REX_OK;
+    const char *const name = broken_weights(t->g);
+    if (name)
+        return rex_fail(e, REX_ENAN, t->step, "step %lld: the weights of %s are not finite", step,
+                        name);
+    if (s != REX_OK) return rex_fail_in(e, s, "step %lld", step);
+    return rex_fail(e, REX_ENAN, t->step, "step %lld: the loss is %s", step,
+                    isnan(t->loss) ? "NaN" : "infinite");
+}
+
 static rex_status one_update(sft *t, const uint32_t *pick, double *norm, int64_t *tokens,
                              rex_err *e) {
     int64_t targets = 0;
@@ -179,10 +204,7 @@ static rex_status one_update(sft *t, const uint32_t *pick, double *norm, int64_t
     rex_optim_sums(t->opt, t->pool);
     REX_TRY(exchange(t, e));
     t->loss /= t->denominator;
-    if (!isfinite(t->loss))
-        return rex_fail(e, REX_ENAN, t->step, "step %lld: the loss is %g", (long long)t->step + 1,
-                        t->loss);
-    REX_TRY(rex_optim_norm(t->opt, norm, e));
+    REX_TRY(check_finite(t, norm, e));
     return rex_share_update(t->share, t->opt, t->pool, *norm, e);
 }
 

@@ -290,6 +290,23 @@ static rex_status open_tokenizer(rex_run *r, const rex_sft_opts *o, rex_arena *a
     return REX_OK;
 }
 
+/* A tokenizer of fewer ids than the weights may be the one that they were padded for: then both end
+ * a text with the same id. */
+static rex_status check_end(const rex_run *r, rex_err *e) {
+    const rex_shape *const s = &r->model->s;
+    const rex_tok_marks *const k = rex_tok_special(r->tok);
+    if (rex_tok_size(r->tok) == s->V || s->n_eos == 0 || k->eos < 0) return REX_OK;
+    for (int i = 0; i < s->n_eos; i++) {
+        if (s->eos[i] == k->eos) return REX_OK;
+        for (size_t j = 0; j < k->n_stop; j++)
+            if (s->eos[i] == k->stop[j]) return REX_OK;
+    }
+    return rex_fail(e, REX_EFORMAT, -1,
+                    "the tokenizer has %lld ids and ends with %d, the weights have %lld and end "
+                    "with %d: they do not belong together",
+                    (long long)rex_tok_size(r->tok), k->eos, (long long)s->V, s->eos[0]);
+}
+
 rex_status rex_run_check(const char *out, rex_err *e) {
     char path[4096];
     (void)snprintf(path, sizeof path, "%s/steps.jsonl", out);
@@ -355,6 +372,7 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, bool blank, rex_arena
             e, REX_EFORMAT, -1,
             "the tokenizer has %lld ids and the weights %lld: they do not belong together",
             (long long)rex_tok_size(r->tok), (long long)r->model->s.V);
+    if (o->tokenizer && o->model) REX_TRY(check_end(r, e));
     REX_TRY(rex_run_side(r, o->tokenizer, r->model->adapter ? NULL : "float32", a, e));
     if (r->model->src.gguf && !r->model->adapter)
         rex_say(REX_LOG_WARN,

@@ -243,6 +243,55 @@ class Sft(unittest.TestCase):
         self.refused("PATTERN=FACTOR", code=2, extra=("--decay-for", "*norm*"))
         self.refused("`lr_for` differs", code=2, extra=("--lr-for", "*=2", "--resume", str(self.ref)))
 
+    def test_not_finite(self):
+        """Names the tensor, keeps the batch."""
+        model, out = self.dir / "nan_model", self.dir / "nan"
+        shutil.copytree(self.ref / "checkpoints/step_24", model)
+        path = model / "model.safetensors"
+        raw = bytearray(path.read_bytes())
+        n = 8 + int.from_bytes(raw[:8], "little")
+        name = "model.layers.1.mlp.down_proj.weight"
+        at = n + json.loads(raw[8:n])[name]["data_offsets"][0]
+        raw[at:at + 4] = b"\xff\xff\xff\x7f"
+        path.write_bytes(raw)
+        args = ["--data", str(self.data), "--steps", "4", "--seqs", "3", "--lr", "1e-3"]
+        r = self.repexp("sft", "--model", str(model), *args, "--out", str(out))
+        self.assertEqual(r.returncode, 1)
+        self.assertIn(f"step 1: the weights of {name} are not finite", r.stderr)
+        self.assertEqual(len((out / "failed_step_1.jsonl").read_text().splitlines()), 3)
+        r = self.repexp("sft", "--init", "tiny", *args, "--lr", "10", "--lr-for", "*=1e6", "--clip", "0", "--steps", "9", "--out",
+                        str(self.dir / "blown"))
+        self.assertEqual(r.returncode, 1)
+        self.assertRegex(r.stderr, r"step [2-9]: the (gradient|weights) of \S+ (is|are) not finite")
+
+    def test_foreign_tokenizer(self):
+        """Of fewer ids than the weights and with another end: refused; with the same end: a model with padding."""
+        args = ["--data", str(self.data), "--steps", "2", "--seqs", "3", "--lr", "1e-3", "--tokenizer", str(self.ref / "init")]
+        for end in (1, 2):
+            model, out = self.dir / f"padded_{end}", self.dir / f"padded_run_{end}"
+            shutil.copytree(self.ref / "checkpoints/step_24", model)
+            config = json.loads((model / "config.json").read_text())
+            config.update(vocab_size=config["vocab_size"] + 8, eos_token_id=end)
+            (model / "config.json").write_text(json.dumps(config))
+            (model / "generation_config.json").unlink()
+            path = model / "model.safetensors"
+            raw = path.read_bytes()
+            n = 8 + int.from_bytes(raw[:8], "little")
+            head, data, at = json.loads(raw[8:n]), b"", 0
+            for name, t in sorted(((k, v) for k, v in head.items() if k != "__metadata__"), key=lambda x: x[1]["data_offsets"]):
+                piece = raw[n + t["data_offsets"][0]:n + t["data_offsets"][1]]
+                if name in ("model.embed_tokens.weight", "lm_head.weight"):
+                    t["shape"][0] += 8
+                    piece += bytes(4 * 8 * t["shape"][1])
+                t["data_offsets"] = [at, at + len(piece)]
+                data, at = data + piece, at + len(piece)
+            text = json.dumps(head).encode()
+            path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+            r = self.repexp("sft", "--model", str(model), *args, "--out", str(out))
+            self.assertEqual(r.returncode, 0 if end == 1 else 1, r.stderr)
+            self.assertEqual("do not belong together" in r.stderr, end == 2)
+            self.assertEqual(out.exists(), end == 1)
+
     def test_dry_run(self):
         out = self.dir / "dry"
         r = self.repexp("sft", *self.recipe, "--dry-run", "--out", str(out))

@@ -194,9 +194,11 @@ rex_status rex_lora_config_read(const rex_model *m, const rex_jval *doc, const c
             if (v->kind != REX_J_STR || !rex_str_is(v->u.s, "LORA"))
                 return rex_fail(e, REX_EUNSUP, v->at, "%s: `peft_type` is not LORA", what);
         } else if (rex_str_is(key, "r")) {
-            REX_TRY(rex_json_i64(v, "r", &out->rank, e));
+            const rex_status s = rex_json_i64(v, "r", &out->rank, e);
+            if (s != REX_OK) return rex_fail_in(e, s, "%s", what);
         } else if (rex_str_is(key, "lora_alpha")) {
-            REX_TRY(rex_json_f64(v, "lora_alpha", &out->alpha, e));
+            const rex_status s = rex_json_f64(v, "lora_alpha", &out->alpha, e);
+            if (s != REX_OK) return rex_fail_in(e, s, "%s", what);
         } else if (rex_str_is(key, "use_rslora")) {
             out->rslora = v->kind == REX_J_TRUE;
         } else if (rex_str_is(key, "target_modules")) {

@@ -288,6 +288,9 @@ class Lora(repexp.Case):
             pathlib.Path(broken, "adapter_config.json").write_text(json.dumps({**config, key: value}))
             self.fails("generate", "--model", self.base, "--adapter", broken, "--prompts", self.prompts,
                        saying="`%s` is not implemented" % key)
+        for key, said in (("r", "r: expected a whole number"), ("lora_alpha", "lora_alpha: expected a number")):
+            pathlib.Path(broken, "adapter_config.json").write_text(json.dumps({**config, key: "4"}))
+            bad("--adapter", broken, saying="adapter_config.json: " + said)
         # a base that is neither trainable nor given an adapter
         gemma = self.path("gemma3")
         shutil.copytree(GOLDEN + "gemma3", gemma)

@@ -376,8 +376,8 @@ rex_status rex_run_open(rex_run *r, const rex_sft_opts *o, bool blank, rex_arena
     REX_TRY(rex_run_side(r, o->tokenizer, r->model->adapter ? NULL : "float32", a, e));
     if (r->model->src.gguf && !r->model->adapter)
         rex_say(REX_LOG_WARN,
-                "%s: quantised weights were widened to f32; checkpoints are full f32 models%s; "
-                "--lora trains an adapter on the file as it is",
+                "%s: the weights of a GGUF file, quantised or not, are trained as f32; checkpoints "
+                "are full f32 models%s; --lora trains an adapter on the file as it is",
                 r->base,
                 r->n_side == 1 ? ", and hold no tokenizer: --tokenizer FOLDER adds one" : "");
     return REX_OK;
@@ -500,6 +500,16 @@ static rex_status compare(const rex_run *r, const rex_docs *d, rex_arena *a, con
                 r->out, name);
     }
     return compare_files(r, d, was, e);
+}
+
+rex_status rex_run_compare(const rex_run *r, const rex_docs *d, rex_err *e) {
+    rex_arena *a = NULL;
+    const char *path = NULL;
+    REX_TRY(rex_arena_open(0, &a, e));
+    rex_status s = join(a, r->out, "run.json", &path, e);
+    if (s == REX_OK) s = compare(r, d, a, path, e);
+    rex_arena_close(a);
+    return s;
 }
 
 static rex_status put_run(const rex_run *r, const rex_docs *d, rex_buf *b, rex_err *e) {

@@ -52,6 +52,8 @@ void rex_run_forget(const char *folder, bool made);
 /* Makes the folder and run.json; on resume compares with the one that is there and names what
  * differs. */
 REX_MUST rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e);
+/* The comparison alone. */
+REX_MUST rex_status rex_run_compare(const rex_run *r, const rex_docs *d, rex_err *e);
 /* Cuts the line files behind their first `lines` lines. */
 REX_MUST rex_status rex_run_cut(rex_run *r, int64_t lines, rex_err *e);
 /* A line into steps.jsonl or timing.jsonl, handed to the system at once. */

@@ -823,6 +823,7 @@ static rex_status open_plan(sft *t, const rex_sft_opts *o, const char *tmp, bool
     REX_TRY(rex_run_open(&t->run, &t->o, blank, t->a, t->pool, e));
     REX_TRY(read_data(t, e));
     if (blank) tell_data(t); /* the second opening reads the same */
+    if (blank && o->resume) REX_TRY(rex_run_compare(&t->run, &t->docs, e));
     t->o.out = o->out;
     return open_slabs(t, e);
 }

@@ -185,7 +185,8 @@ class Sft(unittest.TestCase):
         self.refused("without a token to learn", '{"ids": [1]}\n' + good)
         self.refused("steps", code=2, extra=("--stepz", "4"))
         self.refused("--init", code=2, extra=("--model", "x"))
-        self.refused("`lr` differs", code=2, extra=("--lr", "1e-3", "--resume", str(self.ref)))
+        for more in ((), ("--dry-run",)):
+            self.refused("`lr` differs", code=2, extra=("--lr", "1e-3", "--resume", str(self.ref), *more))
         self.refused("beta1: 1 is not below 1", code=2, extra=("--beta1", "1"))
         self.refused("beta2: 0.999999999 is not below 1", code=2, extra=("--beta2", "0.999999999"))
         self.refused("eps: 0 is not above 0", code=2, extra=("--eps", "0"))     # 0 / 0 where no gradient ever was

@@ -29,7 +29,7 @@ enum { LARGEST = 1000 }; /* bytes of one message */
 #else
 enum { LARGEST = 1 << 30 };
 #endif
-static const double BEAT_EVERY = 0.1, LOG_AFTER = 0.4, STOP_AFTER = 10.0;
+static const double BEAT_EVERY = 0.1, LOG_AFTER = 0.4, STOP_AFTER = 10.0, ASSEMBLE = 15.0;
 
 static void nap(long microseconds) {
     const struct timespec t = { 0, microseconds * 1000 };
@@ -526,6 +526,58 @@ rex_status rex_dist_join(rex_transport *t, double deadline, rex_dist **out, rex_
     return s;
 }
 
+/* Until the transport is open nobody hears anybody, and opening it waits for all: a rank that
+ * never comes is noticed by the clock alone, of every process for itself. */
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t thread;
+    double seconds;
+    bool over;
+} assembly;
+
+static void *wait_for_all(void *arg) {
+    assembly *const a = arg;
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += (time_t)a->seconds;
+    int late = 0;
+    pthread_mutex_lock(&a->lock);
+    while (!a->over && late == 0) late = pthread_cond_timedwait(&a->wake, &a->lock, &until);
+    const bool over = a->over;
+    pthread_mutex_unlock(&a->lock);
+    if (over) return NULL;
+    rex_say(REX_LOG_ERROR, "not all ranks have come together within %.0f s, before the first step",
+            a->seconds);
+    _exit(1); /* whoever waits inside MPI cannot be called back; mpirun ends the others */
+}
+
+static bool assembly_begin(assembly *a, double deadline) {
+    *a = (assembly){.seconds = deadline > ASSEMBLE ? deadline : ASSEMBLE};
+    if (pthread_mutex_init(&a->lock, NULL) != 0) return false;
+    if (pthread_cond_init(&a->wake, NULL) == 0) {
+        sigset_t all, was; /* as in start() */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &was);
+        const int bad = pthread_create(&a->thread, NULL, wait_for_all, a);
+        pthread_sigmask(SIG_SETMASK, &was, NULL);
+        if (!bad) return true;
+        pthread_cond_destroy(&a->wake);
+    }
+    pthread_mutex_destroy(&a->lock);
+    return false;
+}
+
+static void assembly_end(assembly *a) {
+    pthread_mutex_lock(&a->lock);
+    a->over = true;
+    pthread_cond_signal(&a->wake);
+    pthread_mutex_unlock(&a->lock);
+    pthread_join(a->thread, NULL);
+    pthread_cond_destroy(&a->wake);
+    pthread_mutex_destroy(&a->lock);
+}
+
 static void *take_bytes(size_t n) {
     return rex_mem_take(1, n, NULL);
 }
@@ -541,7 +593,12 @@ rex_status rex_dist_open(const char *plugin, double deadline, rex_dist **out, re
     if (!h) return rex_fail(e, REX_EUNSUP, -1, "%s cannot be loaded: %s", plugin, dlerror());
     open.p = dlsym(h, REX_TRANSPORT_NAME);
     rex_transport *t = NULL;
-    if (!open.p || open.fn(REX_TRANSPORT_ABI, take_bytes, rex_mem_free, &t, why, sizeof why) != 0) {
+    assembly all;
+    const bool timed = assembly_begin(&all, deadline); /* without a thread to spare: untimed */
+    const bool bad = !open.p || open.fn(REX_TRANSPORT_ABI, take_bytes, rex_mem_free, &t, why,
+                                        sizeof why) != 0;
+    if (timed) assembly_end(&all);
+    if (bad) {
         const rex_status s = rex_fail(e, REX_EUNSUP, -1, "%s: %s", plugin,
                                       open.p ? why : "not a plug-in of this program");
         (void)dlclose(h);

@@ -190,6 +190,17 @@ class Ranks(unittest.TestCase):
         self.assertRegex(err, rf"rank 1 \(.*process {rank[1]}\) has been silent for 2 s, in step \d+; the newest checkpoint")
         self.assertFalse(any(x.endswith(".part") for x in os.listdir(out / "checkpoints")))
 
+    def test_one_never_comes(self):
+        """Stopped before MPI has brought the ranks together: no beat has been heard yet."""
+        out = self.dir / "never"
+        start = time.time()
+        r = subprocess.run([*MPIRUN, "-n", "2", "sh", "-c", '[ "$OMPI_COMM_WORLD_RANK" = 0 ] || kill -STOP $$; exec "$@"', "sh",
+                            BIN, "sft", *self.recipe, "--deadline", "2", "--out", str(out)], capture_output=True, text=True,
+                           timeout=60)
+        self.assertEqual(r.returncode, 1, r.stderr)
+        self.assertLess(time.time() - start, 40)
+        self.assertIn("not all ranks have come together within 15 s, before the first step", r.stderr)
+
     def test_first_rank_dies(self):
         out = self.dir / "first"
         p = self.begin(2, out, "--steps", "100000")

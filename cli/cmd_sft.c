@@ -315,12 +315,16 @@ static rex_status run(const void *opts, int n_pos, char **pos, bool plan, rex_er
         rex_opt_json(options, N_OPT, &o, &w);
         s = rex_buf_check(&json, e);
     }
+    rex_dist *ranks = NULL;
+    const rex_status joined = rex_cli_ranks_open(o.deadline, &ranks, s == REX_OK ? e : NULL);
+    if (s == REX_OK) s = joined;
+    if (joined == REX_OK) s = rex_dist_agree(ranks, s, e); /* one that has no recipe says so */
     if (s == REX_OK) {
         rex_sft_opts r = to_run(&o, json.p);
         r.memory = memory;
-        s = rex_cli_ranks_open(o.deadline, &r.dist, e);
-        if (s == REX_OK && (plan || o.dry_run)) s = tell_cost(&r, o.json, e);
-        else if (s == REX_OK) s = rex_sft_run(&r, e);
+        r.dist = ranks;
+        if (plan || o.dry_run) s = tell_cost(&r, o.json, e);
+        else s = rex_sft_run(&r, e);
         if (s == REX_OK && !plan)
             rex_cli_note("%s", o.dry_run ? "everything is in order" : r.out);
     }

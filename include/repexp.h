@@ -1012,6 +1012,9 @@ REX_API REX_MUST rex_status rex_dist_open(const char *plugin, double deadline, r
                                           rex_err *e);
 REX_API int rex_dist_rank(const rex_dist *d);
 REX_API int rex_dist_size(const rex_dist *d);
+/* All go on only if all are well: otherwise everybody gets the status and sentence of the first
+ * rank that is not, with its name. Also the barrier. `s` and `e` are this rank's own. */
+REX_API REX_MUST rex_status rex_dist_agree(rex_dist *d, rex_status s, rex_err *e);
 /* After a failure this ends all ranks: say first what there is to say. */
 REX_API void rex_dist_close(rex_dist *d);
 

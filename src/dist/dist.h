@@ -79,9 +79,6 @@ REX_MUST rex_status rex_flow_wait(rex_dist *d, rex_flow *f, rex_err *e);
 REX_MUST rex_status rex_dist_share(rex_dist *d, void *p, const size_t *at, rex_err *e);
 /* x[i] becomes the sum over the ranks, added in their order. */
 REX_MUST rex_status rex_dist_sum(rex_dist *d, double *x, size_t n, rex_err *e);
-/* All go on only if all are well: otherwise everybody gets the status and sentence of the first
- * rank that is not, with its name. Also the barrier. `s` and `e` are this rank's own. */
-REX_MUST rex_status rex_dist_agree(rex_dist *d, rex_status s, rex_err *e);
 /* All ranks must have the same value; otherwise the ranks that differ from rank 0 are named. `what`
  * is a plural: "the training data". */
 REX_MUST rex_status rex_dist_same(rex_dist *d, const char *what, uint64_t value, rex_err *e);

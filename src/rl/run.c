@@ -221,6 +221,20 @@ static rex_status config_text(const rex_run *r, const char *dtype, rex_arena *a,
     return s;
 }
 
+rex_status rex_run_same_config(const rex_run *r, rex_err *e) {
+    const rex_str side = r->side[0].text;
+    rex_buf b;
+    rex_jw w;
+    rex_buf_init(&b, 0);
+    rex_jw_init(&w, &b);
+    rex_jw_val(&w, r->model->src.config);
+    const rex_status s = rex_buf_check(&b, e);
+    const uint64_t hash[2] = { rex_hash64(side.p, side.n), s == REX_OK ? rex_hash64(b.p, b.n) : 0 };
+    rex_buf_free(&b);
+    REX_TRY(s);
+    return rex_dist_same(r->dist, "the model's config and sizes", rex_hash64(hash, sizeof hash), e);
+}
+
 static rex_status adapter_text(const rex_run *r, const char *base, rex_arena *a, rex_str *out,
                                rex_err *e) {
     rex_buf b;
@@ -430,8 +444,7 @@ static bool of_one_rank(rex_str key) {
     return false;
 }
 
-rex_status rex_run_same(rex_dist *d, const rex_sft_opts *o, rex_arena *a, rex_err *e) {
-    if (!d) return REX_OK;
+static rex_status same_options(rex_dist *d, const rex_sft_opts *o, rex_arena *a, rex_err *e) {
     REX_TRY(rex_dist_same(d, "the versions of repexp", rex_hash64(rex_version(),
                                                                  strlen(rex_version())), e));
     rex_jval *x = NULL;
@@ -451,6 +464,15 @@ rex_status rex_run_same(rex_dist *d, const rex_sft_opts *o, rex_arena *a, rex_er
     const uint64_t seed[6] = { (uint64_t)o->steps, (uint64_t)o->seqs, (uint64_t)o->seed,
                                (uint64_t)o->exact, (uint64_t)o->resume, (uint64_t)o->dry_run };
     return rex_dist_same(d, "the options", rex_hash64(seed, sizeof seed), e);
+}
+
+rex_status rex_run_same(rex_dist *d, const rex_sft_opts *o, rex_err *e) {
+    rex_arena *a = NULL;
+    if (!d) return REX_OK;
+    REX_TRY(rex_arena_open(0, &a, e));
+    const rex_status s = same_options(d, o, a, e);
+    rex_arena_close(a);
+    return s;
 }
 
 /* The hash of this name in run.json is another one. */

@@ -33,7 +33,7 @@ typedef struct {
 
 /* Ranks whose options differ, but for those that change no number of the run and the names of
  * files, are named with the first option that does. */
-REX_MUST rex_status rex_run_same(rex_dist *d, const rex_sft_opts *o, rex_arena *a, rex_err *e);
+REX_MUST rex_status rex_run_same(rex_dist *d, const rex_sft_opts *o, rex_err *e);
 
 /* Opens model and tokenizer as the options say. With `resume` the newest checkpoint that is whole.
  * `blank`: without weights, for a plan. */
@@ -49,6 +49,8 @@ REX_MUST rex_status rex_run_side(rex_run *r, const char *tokenizer, const char *
 REX_MUST rex_status rex_run_check(const char *out, rex_err *e);
 /* Removes what rex_run_open has made of a run that never began; `made`: the folder as well. */
 void rex_run_forget(const char *folder, bool made);
+/* Ranks whose model has another config than rank 0's are named; of an adapter, its base's too. */
+REX_MUST rex_status rex_run_same_config(const rex_run *r, rex_err *e);
 /* Makes the folder and run.json; on resume compares with the one that is there and names what
  * differs. */
 REX_MUST rex_status rex_run_begin(rex_run *r, const rex_docs *d, rex_err *e);

@@ -622,8 +622,7 @@ static rex_status compare_ranks(sft *t, rex_err *e) {
     if (!d) return REX_OK;
     REX_TRY(rex_dist_same(d, "the training data", t->docs.hash, e));
     REX_TRY(rex_dist_same(d, "the validation data", t->val.n ? t->val.hash : 0, e));
-    const rex_str config = t->run.side[0].text;
-    REX_TRY(rex_dist_same(d, "the model's config and sizes", rex_hash64(config.p, config.n), e));
+    REX_TRY(rex_run_same_config(&t->run, e));
     uint64_t hash = rex_hash64(t->run.model->slab, t->run.model->slab_bytes); /* the matrices */
     for (size_t i = 0; i < t->g->n; i++) {
         const rex_param *const p = &t->g->param[i];
@@ -641,7 +640,7 @@ static rex_status compare_ranks(sft *t, rex_err *e) {
 
 static rex_status prepare(sft *t, rex_err *e) {
     const int threads = rex_dist_threads(t->o.dist, (int)t->o.threads);
-    REX_TRY(rex_run_same(t->o.dist, &t->o, t->a, e));
+    REX_TRY(rex_run_same(t->o.dist, &t->o, e));
     rex_status s = rex_pool_open(threads, &t->pool, e);
     if (s == REX_OK) s = rex_run_open(&t->run, &t->o, false, t->a, t->pool, e);
     REX_TRY(rex_dist_agree(t->o.dist, s, e));
@@ -884,12 +883,15 @@ static rex_status plan_alone(const rex_sft_opts *o, rex_sft_cost *out, rex_err *
     return s;
 }
 
-/* Rank 0 plans, for its share of the slab; the others wait, and hear whether all is well. */
+/* Rank 0 plans, for its share of the slab; the others, if they are to plan as well, wait for it. */
 rex_status rex_sft_plan(const rex_sft_opts *o, rex_sft_cost *out, rex_err *e) {
     rex_err own = { .code = REX_OK, .at = -1 };
     rex_dist_busy(o->dist, true);
-    rex_status s = rex_dist_rank(o->dist) == 0 ? plan_alone(o, out, &own) : REX_OK;
-    s = rex_dist_agree(o->dist, s, &own);
+    rex_status s = rex_run_same(o->dist, o, &own);
+    if (s == REX_OK) {
+        if (rex_dist_rank(o->dist) == 0) s = plan_alone(o, out, &own);
+        s = rex_dist_agree(o->dist, s, &own);
+    }
     rex_dist_busy(o->dist, false);
     rex_dist_fail(o->dist, s, &own);
     if (s != REX_OK && e) *e = own;

@@ -236,6 +236,33 @@ class Ranks(unittest.TestCase):
         self.assertIn("the values of `lr` of rank 1 are not those of rank 0", two(*self.with_data(self.data, "2e-3")))
         out = str(self.dir / "differ3")
         self.assertRegex(two(*self.with_data(self.dir / "none.jsonl")), r"rank 1: .*none\.jsonl")
+        out = str(self.dir / "differ4")
+        self.assertIn("the values of `dry_run` of rank 1 are not those of rank 0", two(*self.recipe, "--dry-run"))
+        out = str(self.dir / "differ5")
+        self.assertRegex(two(*self.recipe, "--config", str(self.dir / "none.yaml")), r"repexp: rank 1: .*none\.yaml: cannot open")
+
+    def test_disagreement_below_an_adapter(self):
+        """Ranks that find other files under the name of the base."""
+        for name, change, what in (("config", None, "model's config and sizes"), ("norm", "model.norm.weight", "model's weights"),
+                                   ("embed", "model.embed_tokens.weight", "model's weights")):
+            where = self.dir / f"hosts_{name}"
+            for host in ("0", "1"):
+                shutil.copytree(self.ref / f"checkpoints/step_{STEPS}", where / host / "base")
+            path = where / "1/base" / ("model.safetensors" if change else "config.json")
+            raw = bytearray(path.read_bytes())
+            if not change:
+                raw = raw.replace(b"10000", b"20000")
+            else:
+                n = 8 + int.from_bytes(raw[:8], "little")
+                raw[n + json.loads(raw[8:n])[change]["data_offsets"][0]] ^= 1
+            path.write_bytes(raw)
+            out = self.dir / f"below_{name}"
+            r = subprocess.run([*MPIRUN, "-n", "2", "sh", "-c", f'cd {where}/$OMPI_COMM_WORLD_RANK && exec "$@"', "sh", BIN, "sft",
+                                "--model", "base", "--lora", "2", "--context", "32", "--data", str(self.data), "--steps", "4",
+                                "--seqs", "8", "--out", str(out)], capture_output=True, text=True, timeout=60)
+            self.assertEqual(r.returncode, 1, r.stderr)
+            self.assertIn(f"the {what} of rank 1 are not those of rank 0", r.stderr)
+            self.assertFalse((out / "checkpoints").exists())
 
     def test_refusals(self):
         def env(**kw):

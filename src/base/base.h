@@ -134,6 +134,7 @@ REX_MUST rex_status rex_out_anew(const char *path, rex_out **out, rex_err *e);
 void rex_out_add(rex_out *o, const void *p, size_t n);
 void rex_out_addf(rex_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 REX_MUST rex_status rex_out_flush(rex_out *o, rex_err *e);  /* append mode: to the system */
+REX_MUST rex_status rex_out_sync(rex_out *o, rex_err *e);   /* append mode: to the disk */
 REX_MUST rex_status rex_out_commit(rex_out *o, rex_err *e); /* flush, fsync, rename, close */
 void rex_out_close(rex_out *o);
 

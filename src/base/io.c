@@ -351,11 +351,17 @@ static void sync_around(const char *path) {
     (void)!rex_folder_sync(dir, NULL);
 }
 
-static rex_status out_finish(rex_out *o, rex_err *e) {
+rex_status rex_out_sync(rex_out *o, rex_err *e) {
     REX_TRY(rex_out_flush(o, e));
     if (!o->own_fd) return REX_OK;
     if (fsync(o->fd) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
         return out_fail(o, "write", errno, e);
+    return REX_OK;
+}
+
+static rex_status out_finish(rex_out *o, rex_err *e) {
+    REX_TRY(rex_out_sync(o, e));
+    if (!o->own_fd) return REX_OK;
     const int fd = o->fd;
     o->fd = -1;
     if (close(fd) != 0) return out_fail(o, "write", errno, e);

@@ -394,8 +394,11 @@ rex_status rex_ckpt_load(rex_arena *a, const char *path, rex_optim *p, rex_jval 
 static int64_t step_of(const char *name, bool *part) {
     long long n = -1;
     int used = 0;
+    char own[32];
     *part = false;
     if (sscanf(name, "step_%lld%n", &n, &used) != 1 || n < 0) return -1;
+    const int len = snprintf(own, sizeof own, "step_%lld", n);
+    if (len != used || memcmp(own, name, (size_t)len) != 0) return -1; /* step_007 is not ours */
     *part = strcmp(name + used, ".part") == 0;
     return *part || name[used] == 0 ? (int64_t)n : -1;
 }
@@ -418,6 +421,7 @@ static int64_t newest(const char *folder, int64_t under, bool parts) {
 
 rex_status rex_ckpt_latest(rex_arena *a, const char *folder, rex_str *path, int64_t *step,
                            rex_err *e) {
+    bool passed = false;
     for (int64_t under = -1; (*step = newest(folder, under, false)) >= 0; under = *step) {
         rex_err why = { .code = REX_OK, .at = -1 };
         REX_TRY(rex_str_fmt(a, path, e, "%s/step_%lld", folder, (long long)*step));
@@ -426,8 +430,12 @@ rex_status rex_ckpt_latest(rex_arena *a, const char *folder, rex_str *path, int6
         if (s == REX_OK || s == REX_ENOMEM) return s;
         rex_say(REX_LOG_WARN, "the checkpoint of step %lld is passed over: %s", (long long)*step,
                 why.text);
+        passed = true;
     }
-    return REX_OK;
+    if (!passed) return REX_OK;
+    return rex_fail(e, REX_EFORMAT, -1,
+                    "%s: none of the checkpoints is whole; without that folder the run begins anew",
+                    folder);
 }
 
 uint64_t rex_ckpt_bytes(const rex_ckpt *c) {
@@ -478,6 +486,24 @@ static rex_status write_all(const char *part, const rex_ckpt *c, rex_err *e) {
     return rex_folder_sync(part, e);
 }
 
+/* What was passed over makes room and stays for another look; it may hold anything. */
+static void put_aside(const char *final) {
+    char torn[PATH_ROOM + 8];
+    (void)snprintf(torn, sizeof torn, "%s.torn", final);
+    rex_folder_remove(torn);
+    (void)rename(final, torn);
+}
+
+/* Under another name first, so that a kill in between leaves no half of a checkpoint. */
+static void remove_old(const char *folder, int64_t step) {
+    char name[64], old[PATH_ROOM], part[PATH_ROOM];
+    (void)snprintf(name, sizeof name, "step_%lld", (long long)step);
+    if (path_in(folder, name, old, NULL) != REX_OK) return;
+    (void)snprintf(name, sizeof name, "step_%lld.part", (long long)step);
+    if (path_in(folder, name, part, NULL) != REX_OK) return;
+    if (rename(old, part) == 0) rex_folder_remove(part);
+}
+
 rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, int64_t keep,
                          rex_err *e) {
     char part[PATH_ROOM], final[PATH_ROOM], name[64];
@@ -489,7 +515,7 @@ rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, in
     REX_TRY(path_in(folder, name, part, e));
     if (access(final, F_OK) == 0) {
         if (check_whole(final, NULL) == REX_OK) return REX_OK;
-        rex_folder_remove(final); /* it was passed over */
+        put_aside(final);
     }
     REX_TRY(rex_ckpt_room(folder, c, e));
     REX_TRY(rex_folder_make(part, REX_FOLDER_NEW, e));
@@ -503,9 +529,7 @@ rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, in
     REX_TRY(rex_folder_sync(folder, e));
     int64_t old = step;
     for (int64_t i = 1; keep > 0 && (old = newest(folder, old, false)) >= 0; i++) {
-        if (i < keep) continue;
-        (void)snprintf(name, sizeof name, "step_%lld", (long long)old);
-        if (path_in(folder, name, final, NULL) == REX_OK) rex_folder_remove(final);
+        if (i >= keep) remove_old(folder, old);
     }
     return REX_OK;
 }

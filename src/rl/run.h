@@ -60,6 +60,8 @@ REX_MUST rex_status rex_run_compare(const rex_run *r, const rex_docs *d, rex_err
 REX_MUST rex_status rex_run_cut(rex_run *r, int64_t lines, rex_err *e);
 /* A line into steps.jsonl or timing.jsonl, handed to the system at once. */
 REX_MUST rex_status rex_run_line(rex_run *r, const char *file, const rex_buf *line, rex_err *e);
+/* steps.jsonl is on the disk as far as it was written: before a checkpoint that counts on it. */
+REX_MUST rex_status rex_run_sync(rex_run *r, rex_err *e);
 /* A whole file below the folder; one level of folders is made. */
 REX_MUST rex_status rex_run_write(const rex_run *r, const char *name, const rex_buf *text,
                                   rex_err *e);

@@ -445,6 +445,7 @@ static rex_status write_checkpoint(sft *t, rex_err *e) {
     char folder[4096];
     rex_status s = rex_buf_check(&b, e);
     (void)snprintf(folder, sizeof folder, "%s/checkpoints", t->o.out);
+    if (s == REX_OK) s = rex_run_sync(&t->run, e);
     if (s == REX_OK) s = rex_ckpt_save(folder, t->step, &c, t->o.keep, e);
     rex_buf_free(&b);
     if (s != REX_OK || t->stop || t->step == t->o.steps) return s;

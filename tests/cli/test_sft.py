@@ -109,6 +109,41 @@ class Sft(unittest.TestCase):
             self.same(self.ref, out)
             self.assertFalse(any(x.endswith(".part") for x in os.listdir(out / "checkpoints")))
 
+    def test_no_checkpoint_is_whole(self):
+        """A run is not begun anew over the lines of the old one."""
+        out = self.dir / "none_whole"
+        shutil.copytree(self.ref, out)
+        for n in (5, 10, 15, 20, 24):
+            (out / f"checkpoints/step_{n}/config.json").unlink()
+        r = self.repexp("sft", *self.recipe, "--resume", str(out))
+        self.assertEqual(r.returncode, 1, r.stderr)
+        self.assertIn("none of the checkpoints is whole", r.stderr)
+        self.assertTrue(filecmp.cmp(self.ref / "steps.jsonl", out / "steps.jsonl", shallow=False))
+
+    def test_checkpoint_of_another_shape(self):
+        """A folder in place of a file and a name that is not ours; what was passed over stays beside what replaces it."""
+        out = self.dir / "shape"
+        shutil.copytree(self.ref, out)
+        last = out / "checkpoints/step_24"
+        (last / "model.safetensors").unlink()
+        (last / "model.safetensors").mkdir()
+        (out / "checkpoints/step_0099").mkdir()
+        r = self.repexp("sft", *self.recipe, "--resume", str(out))
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn("goes on behind step 20\n", r.stderr)
+        self.same(self.ref, out)
+        self.assertTrue((out / "checkpoints/step_24.torn/model.safetensors").is_dir())
+
+    def test_times_may_be_lost(self):
+        out = self.dir / "times"
+        shutil.copytree(self.ref, out)
+        shutil.rmtree(out / "checkpoints/step_24")
+        (out / "timing.jsonl").unlink()
+        r = self.repexp("sft", *self.recipe, "--resume", str(out))
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.same(self.ref, out)
+        self.assertEqual(json.loads((out / "timing.jsonl").read_text().splitlines()[0])["step"], 21)
+
     def test_interrupt(self):
         out = self.dir / "int"
         p = subprocess.Popen([BIN, "sft", *self.recipe[:-4], "--steps", "100000", "--out", str(out)], stderr=subprocess.PIPE)

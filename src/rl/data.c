@@ -16,7 +16,7 @@ typedef struct {
     rex_buf id, loss;   /* int32 and bytes of all documents */
     rex_buf first;      /* int64 */
     size_t start;       /* tokens before this document */
-    int64_t too_long, targets, longest;
+    int64_t too_long, left_out, lost, targets, longest;
 } reader;
 
 static rex_status wrong(const reader *r, rex_err *e, const char *what) {
@@ -53,8 +53,10 @@ static void put(reader *r, const int32_t *id, size_t n, bool target) {
 
 static rex_status put_text(reader *r, rex_str text, uint32_t flags, bool target, rex_err *e) {
     rex_ids ids;
+    size_t lost = 0;
     if (!r->o->tok) return wrong(r, e, "text, but there is no tokenizer");
-    REX_TRY(rex_tok_encode(r->o->tok, text, flags, r->a, &ids, NULL, e));
+    REX_TRY(rex_tok_encode(r->o->tok, text, flags, r->a, &ids, &lost, e));
+    r->lost += (int64_t)lost;
     put(r, ids.v, ids.n, target);
     return REX_OK;
 }
@@ -190,21 +192,22 @@ static rex_status close_record(reader *r, rex_err *e) {
     REX_TRY(rex_buf_check(&r->id, e));
     REX_TRY(rex_buf_check(&r->loss, e));
     int64_t n = (int64_t)(r->loss.n - r->start);
-    if (n > r->o->context) {
-        r->too_long++;
-        if (!r->o->truncate) {
-            r->loss.n = r->start;
-            r->id.n = r->start * sizeof(int32_t);
-            return REX_OK;
-        }
-        n = r->o->context;
-        r->loss.n = r->start + (size_t)n;
-        r->id.n = r->loss.n * sizeof(int32_t);
-    }
+    const bool long_one = n > r->o->context;
     if (n > 0) r->loss.p[r->start] = 0;
     int64_t targets = 0;
     for (int64_t i = 0; i < n; i++) targets += r->loss.p[r->start + (size_t)i];
     if (targets == 0) return wrong(r, e, "a record without a token to learn");
+    if (long_one) {
+        n = r->o->truncate ? r->o->context : 0;
+        targets = 0;
+        for (int64_t i = 0; i < n; i++) targets += r->loss.p[r->start + (size_t)i];
+        if (targets == 0) n = 0;
+        r->too_long++;
+        r->left_out += n == 0;
+        r->loss.n = r->start + (size_t)n;
+        r->id.n = r->loss.n * sizeof(int32_t);
+        if (n == 0) return REX_OK;
+    }
     r->targets += targets;
     if (n > r->longest) r->longest = n;
     r->start = r->loss.n;
@@ -239,7 +242,8 @@ static rex_status read_lines(reader *r, rex_err *e) {
 
 static rex_status take_over(rex_arena *a, const reader *r, rex_docs *out, rex_err *e) {
     *out = (rex_docs){ .n = r->first.n / sizeof(int64_t) - 1, .tokens = (int64_t)r->start,
-                       .targets = r->targets, .longest = r->longest, .too_long = r->too_long };
+                       .targets = r->targets, .longest = r->longest, .too_long = r->too_long,
+                       .left_out = r->left_out, .lost = r->lost };
     if (out->n == 0)
         return rex_fail(e, REX_EFORMAT, -1, "%s: no record to learn from%s", r->path,
                         r->too_long ? ": all are longer than the context" : "");

@@ -18,8 +18,9 @@ typedef struct {
     int32_t *id;
     uint8_t *loss;
     int64_t tokens, targets, longest;
-    int64_t too_long; /* documents left out because they exceed the context */
-    uint64_t hash;    /* of ids and targets: names the data in run.json and on resume */
+    int64_t too_long, left_out; /* documents that exceed the context, those of them not taken */
+    int64_t lost;  /* bytes for which the vocabulary has no token: dropped */
+    uint64_t hash; /* of ids and targets: names the data in run.json and on resume */
 } rex_docs;
 
 typedef struct {

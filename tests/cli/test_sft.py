@@ -191,6 +191,19 @@ class Sft(unittest.TestCase):
         self.assertIn(what, r.stderr)
         self.assertFalse(out.exists())
 
+    def test_told_of_data(self):
+        """Documents beyond the context and characters that nobody can say are counted, of --val, too."""
+        data, val = self.dir / "long.jsonl", self.dir / "foreign.jsonl"
+        data.write_text("".join(json.dumps({"prompt": "1" * n, "response": "22"}) + "\n" for n in (2, 6, 7, 30)))
+        val.write_text('{"prompt": "1Z", "response": "2\\u00e9"}\n')
+        for cut, tail in (((), "3 documents are longer than the context of 8: 3 left out, 0 cut"),
+                          (("--truncate",), "3 documents are longer than the context of 8: 1 left out, 2 cut")):
+            r = self.repexp("sft", "--init", "tiny", "--build", "chars", "--layers", "1", "--width", "32", "--heads", "2",
+                            "--ffn", "48", "--context", "8", "--data", str(data), "--val", str(val), "--dry-run", *cut)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            self.assertIn(tail + "\n", r.stderr)
+            self.assertIn("foreign.jsonl: 3 bytes were dropped: the vocabulary has no token for them\n", r.stderr)
+
     def test_disk(self):
         """On a disk with room for one checkpoint the run ends behind it; with room for none it does not begin."""
         def on_disk(size, end):

@@ -278,6 +278,20 @@ rex_status rex_docs_read(rex_arena *a, const char *path, const rex_docs_opts *o,
     return s;
 }
 
+void rex_docs_tell(const rex_docs *d, const char *path, int64_t context) {
+    rex_say(REX_LOG_INFO,
+            "%s: %zu documents, %lld tokens, %lld of them to learn, the longest has %lld", path,
+            d->n, (long long)d->tokens, (long long)d->targets, (long long)d->longest);
+    if (d->too_long)
+        rex_say(REX_LOG_WARN,
+                "%s: %lld documents are longer than the context of %lld: %lld left out, %lld cut",
+                path, (long long)d->too_long, (long long)context,
+                (long long)d->left_out, (long long)(d->too_long - d->left_out));
+    if (d->lost)
+        rex_say(REX_LOG_WARN, "%s: %lld bytes were dropped: the vocabulary has no token for them",
+                path, (long long)d->lost);
+}
+
 /* ---- texts for a tokenizer --------------------------------------------------------------- */
 
 static rex_status collect(rex_arena *a, const rex_jval *v, rex_buf *out, rex_err *e) {

@@ -550,23 +550,10 @@ static rex_status read_data(sft *t, rex_err *e) {
     return t->o.val ? rex_docs_read(t->a, t->o.val, &o, &t->val, e) : REX_OK;
 }
 
-static void tell_docs(const sft *t, const char *path, const rex_docs *d) {
-    rex_say(REX_LOG_INFO,
-            "%s: %zu documents, %lld tokens, %lld of them to learn, the longest has %lld", path,
-            d->n, (long long)d->tokens, (long long)d->targets, (long long)d->longest);
-    if (d->too_long)
-        rex_say(REX_LOG_WARN,
-                "%s: %lld documents are longer than the context of %lld: %lld left out, %lld cut",
-                path, (long long)d->too_long, (long long)t->run.model->s.ctx,
-                (long long)d->left_out, (long long)(d->too_long - d->left_out));
-    if (d->lost)
-        rex_say(REX_LOG_WARN, "%s: %lld bytes were dropped: the vocabulary has no token for them",
-                path, (long long)d->lost);
-}
-
 static void tell_data(const sft *t) {
-    tell_docs(t, t->o.data, &t->docs);
-    if (t->o.val) tell_docs(t, t->o.val, &t->val);
+    const int64_t context = t->run.model->s.ctx;
+    rex_docs_tell(&t->docs, t->o.data, context);
+    if (t->o.val) rex_docs_tell(&t->val, t->o.val, context);
 }
 
 /* Takes up the newest checkpoint that can be read. */

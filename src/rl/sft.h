@@ -37,6 +37,8 @@ typedef struct {
  * `prompt_ids` and `ids`. Errors name the line. */
 REX_MUST rex_status rex_docs_read(rex_arena *a, const char *path, const rex_docs_opts *o,
                                   rex_docs *out, rex_err *e);
+/* Says what there is, and what was left out or dropped. */
+void rex_docs_tell(const rex_docs *d, const char *path, int64_t context);
 /* The texts of such a file, for building a tokenizer. */
 REX_MUST rex_status rex_docs_texts(rex_arena *a, const char *path, const char *map, rex_str **out,
                                    size_t *n, rex_err *e);

@@ -66,8 +66,7 @@ REX_MUST rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ck
                                   rex_err *e);
 /* The newest whole checkpoint below `folder`: its path in the arena and its step, or step -1. What
  * a kill has left half-written is passed over, and so is, said with the file, one whose files are
- * not as they were written. */
-/* REX_EFORMAT: there are some, none of them whole. */
+ * not as they were written. REX_EFORMAT: there are some, none of them whole. */
 REX_MUST rex_status rex_ckpt_latest(rex_arena *a, const char *folder, rex_str *path, int64_t *step,
                                     rex_err *e);
 /* Moments and update count of the optimiser from a checkpoint; its state object into the arena. */

@@ -86,6 +86,9 @@ enum { N_OPT = sizeof options / sizeof *options };
 static rex_status merge(rex_arena *a, const sft_opts *given, sft_opts *o, rex_err *e) {
     rex_opt_defaults(options, N_OPT, o, sizeof *o);
     if (given->config) REX_TRY(rex_opt_yaml(a, options, N_OPT, o, given->config, e));
+    if (o->config || o->set)
+        return rex_fail(e, REX_EARG, -1, "%s: a recipe can hold neither config nor set",
+                        given->config);
     rex_str list = rex_str_of(given->set ? given->set : "");
     while (list.n) {
         const char *const comma = memchr(list.p, ',', list.n);

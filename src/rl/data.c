@@ -24,6 +24,31 @@ static rex_status wrong(const reader *r, rex_err *e, const char *what) {
                     what);
 }
 
+/* `map` is made of NAME=path and names members that there are. */
+static rex_status check_map(const char *map, rex_err *e) {
+    static const char *const names[] = { "messages", "prompt",     "response",
+                                         "text",     "prompt_ids", "ids" };
+    enum { N = sizeof names / sizeof *names };
+    for (const char *p = map; p && *p; p += *p == ',') {
+        char name[64];
+        const size_t len = strcspn(p, ","), n = strcspn(p, "=,");
+        if (n == 0 || n + 1 >= len || n >= sizeof name)
+            return rex_fail(e, REX_EARG, -1, "--map: expected field=their.field, found '%.*s'",
+                            (int)(len < 100 ? len : 100), p);
+        memcpy(name, p, n);
+        name[n] = 0;
+        size_t i = 0;
+        while (i < N && strcmp(names[i], name) != 0) i++;
+        if (i == N) {
+            const char *const near = rex_nearest(name, names, N);
+            return rex_fail(e, REX_EARG, -1, "--map: no field of a document is called '%s'%s%s",
+                            name, near ? "; did you mean " : "", near ? near : "");
+        }
+        p += len;
+    }
+    return REX_OK;
+}
+
 /* A member by our name for it: `map` ("prompt=their.field,...") may say where it is instead. */
 static const rex_jval *member(const rex_jval *v, const char *map, const char *name) {
     const size_t n = strlen(name);
@@ -263,6 +288,7 @@ static rex_status take_over(rex_arena *a, const reader *r, rex_docs *out, rex_er
 rex_status rex_docs_read(rex_arena *a, const char *path, const rex_docs_opts *o, rex_docs *out,
                          rex_err *e) {
     reader r = { .o = o, .path = path };
+    REX_TRY(check_map(o->map, e));
     rex_buf_init(&r.id, 0);
     rex_buf_init(&r.loss, 0);
     rex_buf_init(&r.first, 0);
@@ -311,6 +337,7 @@ static rex_status collect(rex_arena *a, const rex_jval *v, rex_buf *out, rex_err
 rex_status rex_docs_texts(rex_arena *a, const char *path, const char *map, rex_str **out, size_t *n,
                           rex_err *e) {
     static const char *const field[] = { "messages", "prompt", "question", "response", "text" };
+    REX_TRY(check_map(map, e));
     rex_lines *l = NULL;
     REX_TRY(rex_lines_open(path, &l, e));
     rex_arena *tmp = NULL;

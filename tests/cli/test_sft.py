@@ -244,6 +244,11 @@ class Sft(unittest.TestCase):
         self.refused("build is about a tokenizer that is built", code=2, extra=("--tokenizer", str(self.ref / "init")))
         self.refused("build is about a model from scratch", code=2, extra=("--init", "none", "--model", str(self.ref)))
         self.refused("no record to learn from", "")
+        self.refused("no field of a document is called 'respnse'; did you mean response", code=2, extra=("--map", "respnse=a"))
+        self.refused("expected field=their.field, found 'prompt='", code=2, extra=("--map", "text=a.b,prompt="))
+        recipe = self.dir / "nested.yaml"
+        recipe.write_text("config: other.yaml\n")
+        self.refused("nested.yaml: a recipe can hold neither config nor set", code=2, extra=("--config", str(recipe)))
         r = self.repexp("sft", *self.recipe, "--resume", str(self.dir / "nowhere"))
         self.assertEqual(r.returncode, 2)
         self.assertIn("holds no run", r.stderr)

@@ -122,9 +122,19 @@ HOT vf trees(int n, vf (*w)[NL], vf (*join)(vf, vf)) {
     return join(join(c[0], c[2]), join(c[1], c[3]));
 }
 
-/* The first sixteen lanes that `seen` reaches into, and the first that it does not fill. */
-HOT int64_t lanes_from(span seen) { return seen.lo / LANES * LANES; }
-HOT int64_t lanes_full(span seen) { return seen.hi / LANES * LANES; }
+/* step(..., edge, m) for every sixteen positions p that `seen` reaches into; `edge` is NULL where
+ * it fills them. */
+#define EACH_LANES(seen, step, ...)                                                              \
+    do {                                                                                         \
+        const int64_t full = (seen).hi / LANES * LANES;                                          \
+        int64_t p = (seen).lo / LANES * LANES;                                                   \
+        if (p < (seen).lo) {                                                                     \
+            step(__VA_ARGS__, &(seen), m);                                                       \
+            p += LANES;                                                                          \
+        }                                                                                        \
+        for (; p < full; p += LANES) step(__VA_ARGS__, NULL, m);                                 \
+        if (p < (seen).hi) step(__VA_ARGS__, &(seen), m);                                        \
+    } while (0)
 
 HOT void largest(const float *x, int64_t p, vf by, const span *edge, vf *m) {
 #pragma GCC unroll 4
@@ -153,26 +163,18 @@ static vf exp_rows(int n, float *s, int64_t ld, const span *seen, float scale) {
     float top[VW];
     for (int i = 0; i < n; i++) {
         const float *const x = s + i * ld;
-        const int64_t full = lanes_full(seen[i]);
-        int64_t p = lanes_from(seen[i]);
         vf m[NL];
         for (int l = 0; l < NL; l++) m[l] = v_set(-INFINITY);
-        if (p < seen[i].lo) largest(x, p, by, &seen[i], m), p += LANES;
-        for (; p < full; p += LANES) largest(x, p, by, NULL, m);
-        if (p < seen[i].hi) largest(x, p, by, &seen[i], m);
+        EACH_LANES(seen[i], largest, x, p, by);
         for (int l = 0; l < NL; l++) w[i][l] = m[l];
     }
     v_store(top, trees(n, w, v_max));
     for (int i = 0; i < n; i++) {
         float *const x = s + i * ld;
         const vf max = v_set(top[i]);
-        const int64_t full = lanes_full(seen[i]);
-        int64_t p = lanes_from(seen[i]);
         vf m[NL];
         for (int l = 0; l < NL; l++) m[l] = v_zero();
-        if (p < seen[i].lo) exp_step(x, p, by, max, &seen[i], m), p += LANES;
-        for (; p < full; p += LANES) exp_step(x, p, by, max, NULL, m);
-        if (p < seen[i].hi) exp_step(x, p, by, max, &seen[i], m);
+        EACH_LANES(seen[i], exp_step, x, p, by, max);
         for (int l = 0; l < NL; l++) w[i][l] = m[l];
     }
     return trees(n, w, v_add);
@@ -472,13 +474,9 @@ static vf dots(int n, const float *P, const float *D, int64_t ld, const span *se
     vf w[VW][NL];
     for (int i = 0; i < n; i++, P += ld, D += ld) {
         const vf by = v_set(inv[i]);
-        const int64_t full = lanes_full(seen[i]);
-        int64_t p = lanes_from(seen[i]);
         vf m[NL];
         for (int l = 0; l < NL; l++) m[l] = v_zero();
-        if (p < seen[i].lo) dot_step(P, D, p, by, &seen[i], m), p += LANES;
-        for (; p < full; p += LANES) dot_step(P, D, p, by, NULL, m);
-        if (p < seen[i].hi) dot_step(P, D, p, by, &seen[i], m);
+        EACH_LANES(seen[i], dot_step, P, D, p, by);
         for (int l = 0; l < NL; l++) w[i][l] = m[l];
     }
     return trees(n, w, v_add);

@@ -31,6 +31,16 @@ enum { LARGEST = 1 << 30 };
 #endif
 static const double BEAT_EVERY = 0.1, LOG_AFTER = 0.4, STOP_AFTER = 10.0, ASSEMBLE = 15.0;
 
+/* Without signals: they belong to the thread that installed the handlers. */
+static int begin_thread(pthread_t *t, void *(*f)(void *), void *arg) {
+    sigset_t all, was;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &was);
+    const int bad = pthread_create(t, NULL, f, arg);
+    pthread_sigmask(SIG_SETMASK, &was, NULL);
+    return bad;
+}
+
 static void nap(long microseconds) {
     const struct timespec t = { 0, microseconds * 1000 };
     (void)nanosleep(&t, NULL);
@@ -494,11 +504,7 @@ static rex_status start(rex_dist *d, rex_err *e) {
     }
     send_beats(d, true);
     if (atomic_load(&d->code) != REX_OK) return say_failure(d, e);
-    sigset_t all, was; /* signals belong to the thread that installed the handlers */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &was);
-    const int bad = pthread_create(&d->thread, NULL, mind, d);
-    pthread_sigmask(SIG_SETMASK, &was, NULL);
+    const int bad = begin_thread(&d->thread, mind, d);
     if (bad) return rex_fail(e, REX_ENOMEM, -1, "ranks: their thread: %s", strerror(bad));
     d->threaded = true;
     return REX_OK;
@@ -556,12 +562,7 @@ static bool assembly_begin(assembly *a, double deadline) {
     *a = (assembly){.seconds = deadline > ASSEMBLE ? deadline : ASSEMBLE};
     if (pthread_mutex_init(&a->lock, NULL) != 0) return false;
     if (pthread_cond_init(&a->wake, NULL) == 0) {
-        sigset_t all, was; /* as in start() */
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &was);
-        const int bad = pthread_create(&a->thread, NULL, wait_for_all, a);
-        pthread_sigmask(SIG_SETMASK, &was, NULL);
-        if (!bad) return true;
+        if (begin_thread(&a->thread, wait_for_all, a) == 0) return true;
         pthread_cond_destroy(&a->wake);
     }
     pthread_mutex_destroy(&a->lock);

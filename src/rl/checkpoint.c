@@ -419,6 +419,10 @@ static int64_t newest(const char *folder, int64_t under, bool parts) {
     return best;
 }
 
+int64_t rex_ckpt_newest(const char *folder) {
+    return newest(folder, -1, false);
+}
+
 rex_status rex_ckpt_latest(rex_arena *a, const char *folder, rex_str *path, int64_t *step,
                            rex_err *e) {
     bool passed = false;

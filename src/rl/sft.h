@@ -64,6 +64,8 @@ typedef struct {
  * Room on the disk is checked first. */
 REX_MUST rex_status rex_ckpt_save(const char *folder, int64_t step, const rex_ckpt *c, int64_t keep,
                                   rex_err *e);
+/* The step of the newest checkpoint by its name, or -1; no file is looked at. */
+int64_t rex_ckpt_newest(const char *folder);
 /* The newest whole checkpoint below `folder`: its path in the arena and its step, or step -1. What
  * a kill has left half-written is passed over, and so is, said with the file, one whose files are
  * not as they were written. REX_EFORMAT: there are some, none of them whole. */
